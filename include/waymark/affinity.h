@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* affinity.h - which backend of a set a client had last, for policies that keep it there. A hint in
  * front of the choice: it is taken while its time lasts, its backend is usable and still in the
- * set. The map forgets whom it heard of longest ago; the kernel uses a forgotten entry's memory
- * again at once, so entries are sealed as those of the other hashes are (table.h). Pure. */
+ * set. The map forgets those whom it has not heard of for long, nearly in that order, from somewhat
+ * before it is full on; the kernel uses a forgotten entry's memory again at once, so entries are
+ * sealed as those of the other hashes are (table.h). Pure. */
 #pragma once
 #include "table.h"
 

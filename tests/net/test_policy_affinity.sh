@@ -9,7 +9,7 @@ command -v setpriv >/dev/null || {
 	exit 77
 }
 
-start_agent
+start_agent --set node.meta=region=eu,zone=a
 at() { # id, last octet
 	[ -n "${3:-}" ] || backend "$1" "127.1.0.$2" 8080
 	check "register $1" 200 "$(code -X PUT "$API/v1/agent/service/register" -d "{\"ID\": \"$1\", \"Name\": \"web\",
@@ -52,11 +52,43 @@ AFTER=$(who 1001 15)
 check "moves who was there, once" 1 "$(wc -w <<<"$AFTER")"
 [ "$AFTER" != "$NEXT" ] || fail "it is in the set no more"
 
+# --- a zone recovers, a split changes: who has a backend stays, who comes goes by what is said now
+placed() { # id, service, last octet, zone
+	backend "$1" "127.1.1.$3" 8080
+	check "register $1" 200 "$(register "$1" "$2" "127.1.1.$3" 8080 "\"Meta\": {\"id\": \"$1\"},
+		\"Locality\": {\"Region\": \"eu\", \"Zone\": \"$4\"}, \"Check\": {\"CheckID\": \"ttl-$1\", \"TTL\": \"10m\", \"Status\": \"passing\"}")"
+}
+placed near1 zoned 1 a
+placed far1 zoned 2 b
+placed old1 parts 3 a
+placed new1 parts 4 a
+of() { # uid, service, dials
+	for _ in $(seq "$3"); do inside setpriv --reuid="$1" --clear-groups -- curl -s --max-time 5 "http://$(vip4 "$2")/" | grep -o '^[a-z]*1'; done | sort -u | xargs
+}
+policy_of() { check "policy of $1" '{"warnings":[]}' "$(operator -X PUT "$API/v1/waymark/policies/$1" -d "$2")"; }
+UID_1H='"affinity": {"key": "uid", "timeout": "1h"}'
+policy_of zoned "{\"select\": \"nearest\", $UID_1H}"
+code -X PUT "$API/v1/agent/check/fail/ttl-near1" >/dev/null
+check "a zone is down" far1 "$(of 1001 zoned 5)"
+code -X PUT "$API/v1/agent/check/pass/ttl-near1" >/dev/null
+check "it recovers: who had another stays" far1 "$(of 1001 zoned 10)"
+check "who comes is of the zone" near1 "$(of 1002 zoned 10)"
+split() { # percent of the old
+	policy_of parts "{$UID_1H, \"subsets\": {\"old\": \"Service.Meta.id == old1\", \"new\": \"Service.Meta.id == new1\"},
+		\"split\": [{\"percent\": $1, \"subset\": \"old\"}, {\"percent\": $((100 - $1)), \"subset\": \"new\"}]}"
+}
+split 100
+check "a split" old1 "$(of 1001 parts 5)"
+split 0
+check "it changes: who has a backend stays" old1 "$(of 1001 parts 10)"
+check "who comes goes to the other" new1 "$(of 1002 parts 10)"
+
 # --- the agent is killed, and returns
 stop_agent KILL
 check "though the agent is dead" "$AFTER" "$(who 1001 10)"
-start_agent
+start_agent --set node.meta=region=eu,zone=a
 check "and after its return" "$AFTER" "$(who 1001 10)"
+check "where a zone had recovered, too" far1 "$(of 1001 zoned 5)"
 
 # --- its time ends
 check "a second" '{"warnings":[]}' "$(policy '{"affinity": {"key": "uid", "timeout": "1s"}}')"
