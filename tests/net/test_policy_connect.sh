@@ -54,6 +54,16 @@ check "failover to another service" "d1=20" "$(who 20)"
 set_check d1 fail
 inside curl -s --max-time 2 "http://$V4/"
 check "nobody is left: refused" 7 $?
+for i in 1 2 3; do set_check "w$i" pass; done
+policy "{$SUBSETS, \"default_subset\": \"v1\", \"select\": \"failover\", \"balance\": \"round_robin\", \"failover\": [{\"of\": \"v1\", \"subset\": \"v2\"}]}"
+check "a subset has all" "w1=20" "$(who 20)"
+set_check w1 fail
+check "failover to another subset" "w2=10 w3=10" "$(who 20)"
+policy "{$SUBSETS, \"default_subset\": \"v1\", \"select\": \"failover\", \"failover\": [{\"subset\": \"v2\", \"region\": \"us\"}]}"
+check "failover to a region, of another subset" "w3=20" "$(who 20)"
+set_check w1 pass
+check "and back" "w1=20" "$(who 20)"
+for i in 1 2 3; do set_check "w$i" fail; done
 policy '{"when_none": "any"}'
 check "anybody rather than nobody" 3 "$(who 60 | wc -w)"
 for i in 1 2 3; do set_check "w$i" pass; done
