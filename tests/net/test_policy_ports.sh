@@ -32,6 +32,40 @@ check "a policy" '{"warnings":[]}' "$(policy "{$RR, \"ports\": {\"9090\": \"metr
 check "its port leads to the endpoints" "m1=10 m2=10" "$(who 20 "$V4:9090")"
 check "by IPv6 as well" "m1=10 m2=10" "$(who 20 "[$V6]:9090")"
 check "another to the instances" "w1=10 w2=10 w3=10" "$(who 30 "$V4:9091")"
+datagrams() { # name, address, port: answers with its name
+	/usr/bin/python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[2], int(sys.argv[3])))
+open(sys.argv[4], "w").close()
+while True:
+    s.sendto(sys.argv[1].encode(), s.recvfrom(64)[1])' "$1" "$2" "$3" "$TMP/udp-$1" &
+	BACKENDS+=($!)
+	until_ok 10 test -e "$TMP/udp-$1" || fail "no datagrams at $2"
+}
+datagrams u1 127.1.0.1 9100
+datagrams u2 127.1.0.2 9200
+udp() { # connected or not, port, dials
+	inside /usr/bin/python3 -c '
+import collections, socket, sys
+seen = collections.Counter()
+for _ in range(int(sys.argv[4])):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    to = (sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1] == "connected":
+        s.connect(to)
+        s.send(b"q")
+    else:
+        s.sendto(b"q", to)
+    name, at = s.recvfrom(64)
+    assert at == to, at
+    seen[name.decode()] += 1
+    s.close()
+print(*("%s=%d" % p for p in sorted(seen.items())))' "$1" "$V4" "$2" "$3"
+}
+check "datagrams go there as well" "u1=10 u2=10" "$(udp connected 9090 20)"
+check "without connect() too" "u1=10 u2=10" "$(udp free 9090 20)"
 TWO=$(ask two.web.virtual.mesh.internal)
 check "of a subset" "m2=10" "$(who 10 "$TWO:9090")"
 check "and its other ports" "w2=10" "$(who 10 "$TWO:80")"
