@@ -45,6 +45,18 @@ matches "a leaf writes none" 'leaf.* 400$' "$(policy_on 3 web '{}')"
 check "removed" "deleted web" "$(ctl_of 2 policy delete web)"
 until_ok 10 panic_is web none 1 2 3 || fail "it is still there: $(panic_at 1 web) $(panic_at 2 web) $(panic_at 3 web)"
 
+# --- one instance at a time: the same on every node --------------------------------------------------------------
+for i in 1 2; do
+	register_on $i "one-$i" one 10.77.0.$i 8082 >/dev/null
+	register_on $i "two-$i" one 10.77.0.$i 8083 >/dev/null
+done
+policy_on 1 one '{"balance": "direct"}' >/dev/null
+order_on() { api_of "$1" "/v1/waymark/resolve?service=one" | jq -r '[.chosen[].id] | join(" ")'; } # node
+all_on() { [ "$(order_on "$1" | wc -w)" = 4 ] && [ "$(api_of "$1" /v1/waymark/policies/one | jq -r .balance)" = direct ]; }
+for i in 1 2; do until_ok 10 all_on $i || fail "node $i has not all"; done
+check "direct has one order on all nodes" "$(order_on 1)" "$(order_on 2)"
+check "each time" 1 "$(for _ in 1 2 3 4 5; do order_on 1; done | sort -u | wc -l)"
+
 # --- two write at once, in halves of the mesh --------------------------------------------------------------------
 policy_on 1 db '{"panic_threshold": 1}' >/dev/null
 until_ok 10 panic_is db 1 1 2 || fail "db is not on both"
