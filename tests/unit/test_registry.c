@@ -481,3 +481,43 @@ Test(registry, metadata_of_the_node)
 	c.node_meta = good;
 	cr_assert_eq(wm_registry_open(&c, &r, &e), WM_E_INVALID);
 }
+
+static void far_node(struct wm_registry *r, const char *address)
+{
+	const struct wm_node_draft facts = {.address = address};
+	const struct wm_catalog_op op = {.object = WM_OBJECT_NODE, .node = "far", .facts = &facts};
+	const struct wm_catalog_batch b = {.ops = &op, .count = 1};
+	struct wm_err e = {0};
+	unsigned failed;
+
+	cr_assert_eq(wm_registry_catalog(r, &b, &failed, &e), 0, "%s", e.text);
+	wm_registry_flush(r);
+}
+
+Test(registry, a_band_is_believed_once_and_changed_twice)
+{
+	struct wm_registry *r = open_at(NULL);
+	struct wm_node *n;
+	uint64_t index;
+	size_t pos = 0;
+
+	far_node(r, "10.9.0.1");
+	do {
+		n = wm_registry_next_node(r, &pos);
+		cr_assert_not_null(n);
+	} while (n->self);
+	index = wm_registry_index(r);
+	cr_assert_not(wm_registry_has_bands(r));
+	cr_assert(wm_registry_set_band(r, n, WM_BAND_REGION));
+	cr_assert(wm_registry_has_bands(r));
+	cr_assert_not(wm_registry_set_band(r, n, WM_BAND_BEYOND), "one pause");
+	cr_assert_not(wm_registry_set_band(r, n, WM_BAND_REGION));
+	cr_assert_not(wm_registry_set_band(r, n, WM_BAND_BEYOND), "and another");
+	cr_assert_eq(n->band, WM_BAND_REGION);
+	cr_assert(wm_registry_set_band(r, n, WM_BAND_BEYOND));
+	cr_assert_eq(n->band, WM_BAND_BEYOND);
+	cr_assert_eq(wm_registry_index(r), index, "nobody who waits is woken");
+	far_node(r, "10.9.0.2");
+	cr_assert_eq(n->band, WM_BAND_BEYOND, "what is known of it may change");
+	wm_registry_close(r);
+}

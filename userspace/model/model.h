@@ -98,6 +98,7 @@ struct wm_node {
 	unsigned meta_count, tagged_count;
 	const char *region, *zone; /* Consul's Locality; "" is none */
 	bool self;		   /* this agent's */
+	uint8_t band, band_seen;   /* how far it is: registry's, see wm_registry_set_band() */
 	uint64_t create_index, modify_index;
 	uint64_t index;		    /* last change of it, its instances or their checks */
 	struct wm_instance *holder; /* of its checks, see below; never NULL */

@@ -62,6 +62,7 @@ struct wm_registry {
 	struct wm_map *policies; /* by service */
 	uint64_t policies_index; /* under which one changed last */
 	struct wm_map *specs;	 /* of sources, by service */
+	bool has_bands;		 /* somebody said how far a node is */
 	uint64_t index;		 /* newest that was announced */
 	struct wm_history history;
 	uint32_t epoch;	      /* of this agent's log */

@@ -499,6 +499,22 @@ int wm_registry_set_passive(struct wm_registry *r, struct wm_instance *i, bool o
 	return 0;
 }
 
+bool wm_registry_set_band(struct wm_registry *r, struct wm_node *n, enum wm_band b)
+{
+	bool moves = n->band != b && (n->band == WM_BAND_NONE || n->band_seen == b);
+
+	r->has_bands = true;
+	n->band_seen = (uint8_t)b;
+	if (moves)
+		n->band = (uint8_t)b;
+	return moves;
+}
+
+bool wm_registry_has_bands(const struct wm_registry *r)
+{
+	return r->has_bands;
+}
+
 /* --- reading --- */
 struct wm_past *wm_registry_after(const struct wm_registry *r, uint64_t index, unsigned max)
 {

@@ -10,6 +10,7 @@
 #pragma once
 #include "userspace/base/env.h"
 #include "userspace/base/err.h"
+#include "userspace/model/band.h"
 #include "userspace/model/draft.h"
 #include "userspace/model/node.h"
 #include "userspace/model/policy.h"
@@ -195,6 +196,12 @@ const struct wm_node *wm_registry_node(const struct wm_registry *r); /* this age
 /** Any node, @p name in any case. @return NULL when unknown. */
 const struct wm_node *wm_registry_node_named(const struct wm_registry *r, const char *name);
 unsigned wm_registry_nodes(const struct wm_registry *r); /* with this agent's */
+/** Whoever measures says how far a node is from this one (model/band.h). The first word is
+ * believed, each other when it is said twice, so that one pause moves nobody. It is neither stored
+ * nor told to other nodes, and moves no index. @return is its band another now? */
+bool wm_registry_set_band(struct wm_registry *r, struct wm_node *n, enum wm_band b);
+/** Was any said since the start? */
+bool wm_registry_has_bands(const struct wm_registry *r);
 const char *wm_registry_datacenter(const struct wm_registry *r);
 unsigned wm_registry_instances(const struct wm_registry *r); /* of all nodes */
 unsigned wm_registry_checks(const struct wm_registry *r);    /* of all nodes, maintenance too */
