@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #define NEAREST_TIERS 3 /* zone, region, rest */
+#define NEAREST_BANDS 4 /* where round trips tell: those up to 2, 10, 50 ms, rest */
 
 unsigned wm_selection_weight(const struct wm_instance *i)
 {
@@ -49,7 +50,10 @@ struct maker {
 /* Who is asked for. */
 struct pool {
 	const char *what, *service, *subset, *region;
-	const char *near_region, *near_zone; /* NULL: not looked at; "": none of those before */
+	const char *near_region, *near_zone; /* "": none of those before */
+	bool measured;			     /* who has no place is as near as round trips say */
+	bool *told;			     /* set where that was asked */
+	unsigned tier, last; /* of the nearest: who is of this one; the last is the rest */
 	bool (*fits)(const struct pool *p, const struct wm_instance *i);
 };
 
@@ -58,31 +62,39 @@ static bool fits_any(const struct pool *p, const struct wm_instance *i)
 	return !*p->region || strcasecmp(wm_selection_place(i, "region"), p->region) == 0;
 }
 
-/* 0: of the zone; 1: of the region; 2: neither. */
-static int distance(const struct pool *p, const struct wm_instance *i)
+static bool is_placed(const struct pool *p)
+{
+	return *p->near_region || *p->near_zone;
+}
+
+/* The tier of who says neither region nor zone, or where we do not. */
+static unsigned by_round_trip(const struct pool *p, const struct wm_node *n)
+{
+	unsigned far;
+
+	*p->told = true;
+	far = n->self ? 0 : n->band == WM_BAND_NONE ? p->last : n->band - (unsigned)WM_BAND_SITE;
+
+	return far < p->last ? far : p->last;
+}
+
+/* The tier: of the zone, of the region, or of the rest. */
+static unsigned tier_of(const struct pool *p, const struct wm_instance *i)
 {
 	const char *region = wm_selection_place(i, "region"), *zone = wm_selection_place(i, "zone");
 	bool here = strcasecmp(region, p->near_region) == 0;
 
+	if (p->measured && (!is_placed(p) || (!*region && !*zone)))
+		return by_round_trip(p, i->node);
 	if (*p->near_zone && strcasecmp(zone, p->near_zone) == 0 &&
 	    (here || !*p->near_region || !*region))
 		return 0;
-	return *p->near_region && here ? 1 : 2;
+	return *p->near_region && here ? 1 : p->last;
 }
 
-static bool fits_zone(const struct pool *p, const struct wm_instance *i)
+static bool fits_tier(const struct pool *p, const struct wm_instance *i)
 {
-	return distance(p, i) == 0;
-}
-
-static bool fits_region(const struct pool *p, const struct wm_instance *i)
-{
-	return distance(p, i) == 1;
-}
-
-static bool fits_rest(const struct pool *p, const struct wm_instance *i)
-{
-	return distance(p, i) == 2;
+	return tier_of(p, i) == p->tier;
 }
 
 static int by_id(const void *a, const void *b)
@@ -164,25 +176,51 @@ static void add(struct maker *m, const struct pool *p, bool always)
 
 /* --- one target ---------------------------------------------------------------------------------
  */
-static void add_nearest(struct maker *m, struct pool p, const struct wm_policy *policy)
+static const char *tier_name(const struct pool *p)
+{
+	if (p->tier == p->last)
+		return "rest";
+	if (is_placed(p) && p->tier < NEAREST_TIERS - 1)
+		return p->tier ? "region" : "zone";
+	return wm_band_str((enum wm_band)(WM_BAND_SITE + p->tier));
+}
+
+/* How it was told who is near, where it was not by region and zone alone. */
+static const char *nearness(const struct pool *p)
+{
+	if (!is_placed(p))
+		return p->measured ? "who is near is told by round trips, as neither region nor "
+				     "zone of this node is known"
+				   : "all are as near: neither region nor zone of this node is "
+				     "known, nor a round trip to another";
+	return *p->told ? "who is near is told by region and zone, of who says neither by round "
+			  "trips"
+			: "";
+}
+
+/* @param room tiers that may be added. */
+static void add_nearest(struct maker *m, struct pool p, const struct wm_policy *policy,
+			unsigned room)
 {
 	const struct wm_node *self = wm_registry_node(m->r);
 	unsigned before = m->c->count;
+	bool elsewhere = *policy->nearest.region || *policy->nearest.zone, told = false;
 
 	p.near_region =
 		*policy->nearest.region ? policy->nearest.region : wm_node_place(self, "region");
 	p.near_zone = *policy->nearest.zone	? policy->nearest.zone
 		      : *policy->nearest.region ? "" /* of another region than ours */
 						: wm_node_place(self, "zone");
-	p.what = "zone";
-	p.fits = fits_zone;
-	add(m, &p, false);
-	p.what = "region";
-	p.fits = fits_region;
-	add(m, &p, false);
-	p.what = "rest";
-	p.fits = fits_rest;
-	add(m, &p, m->c->count == before);
+	p.measured = !elsewhere && wm_registry_has_bands(m->r);
+	p.last = (p.measured && room >= NEAREST_BANDS ? NEAREST_BANDS : NEAREST_TIERS) - 1;
+	p.told = &told;
+	p.fits = fits_tier;
+	for (p.tier = 0; p.tier <= p.last; p.tier++) {
+		p.what = tier_name(&p);
+		add(m, &p, p.tier == p.last && m->c->count == before);
+	}
+	if (!*m->c->nearness)
+		m->c->nearness = nearness(&p);
 }
 
 static bool is_of(const struct wm_policy_target *t, const char *subset)
@@ -194,6 +232,7 @@ static bool is_of(const struct wm_policy_target *t, const char *subset)
 static void add_target(struct maker *m, const char *service, const char *subset, const char *region)
 {
 	const struct wm_policy *policy = wm_registry_policy(m->r, service);
+	unsigned room = m->last - m->c->count;
 	struct pool p = {.what = "all",
 			 .service = service,
 			 .subset = subset,
@@ -201,9 +240,9 @@ static void add_target(struct maker *m, const char *service, const char *subset,
 			 .fits = fits_any};
 
 	/* nearness is given up before anybody is */
-	if (policy && policy->select == WM_SELECT_NEAREST && !*region &&
-	    m->last >= m->c->count + NEAREST_TIERS)
-		add_nearest(m, p, policy);
+	if (policy && policy->select == WM_SELECT_NEAREST && !*region && room >= NEAREST_TIERS)
+		add_nearest(m, p, policy,
+			    policy->failover_count < room ? room - policy->failover_count : 0);
 	else
 		add(m, &p, true);
 	for (uint32_t n = 0; policy && n < policy->failover_count; n++) {
@@ -253,7 +292,7 @@ int wm_selection_make(const struct wm_registry *r, const char *service, const ch
 	const char *region = "";
 
 	*ret = (struct wm_selection){
-		.service = service, .subset = subset, .only_passing = only_passing};
+		.service = service, .subset = subset, .only_passing = only_passing, .nearness = ""};
 	follow(r, ret, &region);
 	if (ret->loops)
 		return 0;

@@ -13,7 +13,8 @@
 #define WM_SELECTION_HOPS_MAX  8 /* redirects that are followed; more is taken for a loop */
 
 struct wm_selection_tier {
-	const char *what; /* "all", "zone", "region", "rest", "failover"; static */
+	const char *what; /* "all", "zone", "region", "2ms", "10ms", "50ms" (model/band.h), "rest",
+			   * "failover"; static */
 	const char *service, *subset,
 		*region;		    /* where its instances are from; "" is not asked for */
 	unsigned target;		    /* of a split */
@@ -33,8 +34,10 @@ struct wm_selection {
 	unsigned count;
 	uint32_t percent[WM_POLICY_SPLITS_MAX]; /* of targets, hundredths */
 	unsigned targets;
-	unsigned left_out; /* tiers for which there was no place */
-	char why[256];	   /* a filter is none, or took too long; "" is all well */
+	unsigned left_out;    /* tiers for which there was no place */
+	const char *nearness; /* how it was told who is near: a sentence; "": by region and zone, or
+			       * nobody asked. Static */
+	char why[256];	      /* a filter is none, or took too long; "" is all well */
 };
 /** @param subset "": as the policy says. An unknown service has no instances.
  *  @param only_passing one with a warning takes no connections (dns.only_passing).
