@@ -2,6 +2,7 @@
 /* links: base net model store registry metadata resolution */
 /* From policies to tiers, over a real registry, and the tables that come of them. */
 #include "registry_help.h"
+#include "userspace/metadata/selection.h"
 #include "userspace/resolution/plan.h"
 #include "userspace/resolution/resolution.h"
 
@@ -238,6 +239,102 @@ Test(plan, a_redirect_within_a_service_is_to_a_region)
 	policy("web")->redirect.region = "us";
 	keep();
 	cr_assert_str_eq(planned("web"), "w3:1");
+}
+
+/* --- by round trips ----------------------------------------------------------------------------
+ */
+/* An instance on a node of its name, whose band is @p b. */
+static void on_node(const char *id, const char *region, enum wm_band b)
+{
+	const struct wm_node_draft facts = {.address = "10.9.0.1", .region = region};
+	const struct wm_instance_draft d = {.id = id, .name = "web", .port = 80};
+	const struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .node = id, .facts = &facts},
+		{.object = WM_OBJECT_SERVICE, .node = id, .service = &d}};
+	const struct wm_catalog_batch batch = {.ops = ops, .count = 2};
+	struct wm_err e = {0};
+	struct wm_node *n;
+	unsigned failed;
+	size_t pos = 0;
+
+	cr_assert_eq(wm_registry_catalog(registry, &batch, &failed, &e), 0, "%s", e.text);
+	wm_registry_flush(registry);
+	while ((n = wm_registry_next_node(registry, &pos)))
+		if (strcmp(n->name, id) == 0 && b)
+			cr_assert(wm_registry_set_band(registry, n, b));
+}
+
+/* Again, where this node says no place. */
+static void begin_nowhere(void)
+{
+	struct wm_registry_config c = config(NULL);
+
+	wm_registry_close(registry);
+	cr_assert_eq(wm_registry_open(&c, &registry, NULL), 0);
+}
+
+static struct wm_selection selected(const char *service)
+{
+	struct wm_selection c;
+
+	cr_assert_eq(wm_selection_make(registry, service, "", false, &c), 0);
+	return c;
+}
+
+Test(plan, round_trips_tell_who_is_near_where_no_place_is_known)
+{
+	static const char *const names[] = {"2ms", "10ms", "50ms", "rest"};
+	struct wm_selection c;
+
+	begin_nowhere();
+	instance("own", "web", "", "", "1");
+	on_node("unheard", "", WM_BAND_NONE);
+	policy("web")->select = WM_SELECT_NEAREST;
+	keep();
+	c = selected("web");
+	cr_assert_eq(c.count, 1);
+	cr_assert(strstr(c.nearness, "all are as near"), "%s", c.nearness);
+	wm_selection_done(&c);
+	on_node("site", "", WM_BAND_SITE);
+	on_node("region", "eu", WM_BAND_REGION);
+	on_node("far", "", WM_BAND_CONTINENT);
+	on_node("beyond", "", WM_BAND_BEYOND);
+	cr_assert_str_eq(planned("web"), "beyond:8 far:4 own:1 region:2 site:1 unheard:8");
+	cr_assert_eq(rule_of("web").spread.carries_pct, 140, "spills over as zones do");
+	c = selected("web");
+	cr_assert_eq(c.count, 4);
+	for (unsigned n = 0; n < 4; n++)
+		cr_assert_str_eq(c.tiers[n].what, names[n]);
+	cr_assert(strstr(c.nearness, "by round trips"), "%s", c.nearness);
+	wm_selection_done(&c);
+	draft.p.nearest.region = "eu";
+	keep();
+	cr_assert_str_eq(planned("web"), "beyond:2 far:2 own:2 region:1 site:2 unheard:2",
+			 "near to elsewhere: how far it is from here is no matter");
+}
+
+Test(plan, who_says_no_place_is_as_near_as_round_trips_say)
+{
+	struct wm_selection c;
+
+	web();
+	on_node("site", "", WM_BAND_SITE);
+	on_node("far", "", WM_BAND_CONTINENT);
+	policy("web")->select = WM_SELECT_NEAREST;
+	keep();
+	cr_assert_str_eq(planned("web"), "far:4 site:1 w1:1 w2:2 w3:8");
+	c = selected("web");
+	cr_assert_str_eq(c.tiers[0].what, "zone");
+	cr_assert_str_eq(c.tiers[2].what, "50ms");
+	cr_assert(strstr(c.nearness, "of who says neither by round trips"), "%s", c.nearness);
+	wm_selection_done(&c);
+	/* bands give way to targets, as zones do */
+	draft.p.failover_count = 5;
+	for (unsigned i = 0; i < 5; i++)
+		draft.failover[i] = (struct wm_policy_target){"*", "db", "", ""};
+	keep();
+	cr_assert_eq(rule_of("web").head.tiers, 8);
+	cr_assert_str_eq(planned("web"), "d1:f8 d2:f8 far:4 site:1 w1:1 w2:2 w3:4");
 }
 
 /* A table has eight tiers: nearness is given up before a target is. */
