@@ -26,6 +26,7 @@ static void setup(void)
 				       .datacenter = "dc1",
 				       .instances_max = 1000,
 				       .services_max = 100,
+				       .nodes_max = 10,
 				       .vip4_base = 0xf0000000,
 				       .vip4_mask = 0xf0000000};
 
@@ -510,4 +511,75 @@ Test(resolution, addresses_of_a_tag_are_a_subsets_of_its_name)
 	cr_assert_eq(slots_of("first"), 1);
 	cr_assert(wm_registry_label(registry, "web", "first", &v4, &v6));
 	cr_assert_eq(v4.s_addr, before.s_addr);
+}
+
+/* --- how far nodes are --------------------------------------------------------------------------
+ */
+static struct wm_node *node_with(const char *name)
+{
+	const struct wm_node_draft facts = {.address = "10.9.0.1"};
+	const struct wm_instance_draft d = {.id = name, .name = "web", .port = 80};
+	const struct wm_catalog_op ops[] = {
+		{.object = WM_OBJECT_NODE, .node = name, .facts = &facts},
+		{.object = WM_OBJECT_SERVICE, .node = name, .service = &d}};
+	const struct wm_catalog_batch batch = {.ops = ops, .count = 2};
+	struct wm_err e = {0};
+	struct wm_node *n;
+	unsigned failed;
+	size_t pos = 0;
+
+	cr_assert_eq(wm_registry_catalog(registry, &batch, &failed, &e), 0, "%s", e.text);
+	turn();
+	do {
+		n = wm_registry_next_node(registry, &pos);
+		cr_assert_not_null(n);
+	} while (strcmp(n->name, name) != 0);
+	return n;
+}
+
+static void add_front(void)
+{
+	const struct wm_instance_draft d = {.id = "f", .name = "front", .port = 80};
+	struct wm_err e = {0};
+
+	cr_assert_eq(wm_registry_register(registry, &d, NULL, NULL, &e), 0, "%s", e.text);
+}
+
+static uint64_t published_after(void)
+{
+	struct wm_tables_stats before, after;
+
+	wm_tables_stats(tables, &before);
+	wm_resolution_moved(resolution);
+	turn();
+	wm_tables_stats(tables, &after);
+	return after.publishes - before.publishes;
+}
+
+/* Of the service that is near and of who is sent there by a split, and only where a node is in
+ * another band. */
+Test(resolution, a_node_that_moves_is_in_another_tier)
+{
+	struct wm_node *near = node_with("near"), *far = node_with("far");
+	struct wm_policy_draft d;
+
+	put("own", 80, WM_PASSING, 1);
+	add_front();
+	wm_policy_draft_init(&d, "web");
+	d.p.select = WM_SELECT_NEAREST;
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
+	wm_policy_draft_init(&d, "front");
+	d.splits[0] = (struct wm_policy_split){WM_POLICY_WHOLE, "web", ""};
+	d.p.splits_count = 1;
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
+	turn();
+	cr_assert_eq(published_after(), 0);
+	cr_assert(wm_registry_set_band(registry, near, WM_BAND_SITE));
+	cr_assert(wm_registry_set_band(registry, far, WM_BAND_BEYOND));
+	cr_assert_eq(published_after(), 2, "web and front");
+	cr_assert_eq(published_after(), 0);
+	cr_assert_not(wm_registry_set_band(registry, near, WM_BAND_REGION));
+	cr_assert_eq(published_after(), 0, "not for what is said once");
+	cr_assert(wm_registry_set_band(registry, near, WM_BAND_REGION));
+	cr_assert_eq(published_after(), 2);
 }

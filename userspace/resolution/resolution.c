@@ -603,8 +603,15 @@ static void mark_nearest(struct wm_resolution *x)
 	size_t pos = 0;
 
 	while ((p = wm_registry_next_policy(x->w.registry, &pos)))
-		if (p->select == WM_SELECT_NEAREST)
+		if (p->select == WM_SELECT_NEAREST) {
 			mark_referrer(x, p->service);
+			wm_referrers_each(x->referrers, p->service, mark_referrer, x);
+		}
+}
+
+void wm_resolution_moved(void *resolution)
+{
+	mark_nearest(resolution);
 }
 
 /* --- services without an instance ---------------------------------------------------------------

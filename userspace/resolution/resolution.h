@@ -20,6 +20,9 @@ struct wm_resolution;
 struct wm_resolution *wm_resolution_new(struct wm_loop *l, struct wm_registry *r,
 					struct wm_tables *t);
 void wm_resolution_free(struct wm_resolution *x); /* NULL ok */
+/** How far some nodes are from this one is another (wm_registry_set_band): what selects the nearest
+ *  is planned anew at the end of the turn, and published where that makes a difference. */
+void wm_resolution_moved(void *resolution);
 /** Registry index that the tables now show. */
 uint64_t wm_resolution_index(const struct wm_resolution *x);
 /** Somebody asked for the instances of @p service with @p tag, lower case, by name: the tables have
