@@ -509,5 +509,6 @@ Test(member, neighbours_come_to_be_near)
 	s = wm_coordinate_distance(&a->coordinate, &b->coordinate);
 	cr_assert(s > 0.0005 && s < 0.01, "round trips of 2 ms are estimated as %f s", s);
 	cr_assert_neq(b->rtt_us, 0);
+	cr_assert(b->median_us > 500 && b->median_us < 10000, "%u us", b->median_us);
 	stop(&n);
 }

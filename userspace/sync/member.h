@@ -39,9 +39,10 @@ struct wm_member {
 	enum wm_member_state state;
 	enum wm_member_role role;
 	bool self, has_coordinate;
-	uint64_t since_ms; /* of the environment's clock: when it came to this state */
-	uint64_t heard_ms; /* when it last answered us; 0: never */
-	uint32_t rtt_us;   /* smoothed round trip of our probes; 0: none yet */
+	uint64_t since_ms;  /* of the environment's clock: when it came to this state */
+	uint64_t heard_ms;  /* when it last answered us; 0: never */
+	uint32_t rtt_us;    /* smoothed round trip of our probes; 0: none yet */
+	uint32_t median_us; /* of the last three: one that was long is no news; 0: none yet */
 	char name[WM_NODE_NAME_MAX + 1];
 	char version[WM_MEMBER_VERSION_MAX + 1];
 	struct wm_coordinate coordinate;

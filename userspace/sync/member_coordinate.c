@@ -116,6 +116,7 @@ void member_vivaldi_take(const struct wm_env *env, struct vivaldi *v, struct nod
 	if (!(rtt_s >= 0) || rtt_s > RTT_MAX)
 		return;
 	rtt_s = fmax(filtered(n, rtt_s), ZERO_THRESHOLD);
+	n->m.median_us = (uint32_t)(rtt_s * 1e6);
 	dist = wm_coordinate_distance(&v->c, other);
 	wrong = fabs(dist - rtt_s) / rtt_s;
 	total = fmax(v->c.error + other->error, ZERO_THRESHOLD);
