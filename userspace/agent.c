@@ -561,6 +561,8 @@ static int start_sync(struct wm_agent *a, struct wm_err *e)
 				   .own_dns = own_dns(a),
 				   .loop = a->loop,
 				   .registry = a->registry,
+				   .moved = wm_resolution_moved,
+				   .moved_arg = a->resolution,
 				   .node_name = a->node_name,
 				   .version = WM_VERSION,
 				   .objects_max = (unsigned)(a->settings.registry_instances_max +

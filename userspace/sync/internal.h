@@ -59,6 +59,7 @@ struct wm_sync {
 	struct wm_links *links;
 	struct wm_objects *objects;
 	struct wm_strays *strays;
+	struct wm_bands *bands;
 	struct wm_forwards *forwards;
 	struct wm_seeds *seeds;
 	struct wm_verify *verify;
@@ -118,6 +119,12 @@ struct wm_tls *wm_links_tls(const struct wm_links *l);
 int64_t wm_links_days(const struct wm_links *l);
 bool wm_links_next(const struct wm_links *l, size_t *pos, struct wm_sync_peer *ret);
 const struct wm_frames_stats *wm_links_frames(const struct wm_links *l);
+
+/* --- bands.c: how far nodes are --- */
+struct wm_bands;
+/* @return NULL without memory. Looks begin at once. */
+struct wm_bands *wm_bands_new(struct wm_sync *s);
+void wm_bands_free(struct wm_bands *b); /* NULL ok */
 
 /* --- proofs.c: whose key proves a log --- */
 int wm_proofs_new(struct wm_sync *s, struct wm_proofs **ret, struct wm_err *e);

@@ -437,7 +437,8 @@ int wm_sync_start(struct wm_sync *s, struct wm_err *e)
 	on_certificate(s);
 	s->started = true;
 	wm_seeds_start(s->seeds);
-	if (wm_strays_start(s))
+	s->bands = wm_bands_new(s);
+	if (!s->bands || wm_strays_start(s))
 		return wm_err_set(e, -ENOMEM, "out of memory: mesh");
 	return wm_leaf_start(s->leaf, e);
 }
@@ -482,6 +483,7 @@ void wm_sync_free(struct wm_sync *s)
 	wm_leaf_free(s->leaf);
 	s->leaf = NULL;
 	wm_strays_free(s->strays);
+	wm_bands_free(s->bands);
 	wm_objects_free(s->objects);
 	wm_by_etcd_free(s);
 	wm_links_free(s->links);

@@ -43,6 +43,8 @@ struct wm_sync_config {		  /* borrowed for the life of the mesh */
 	char *const *interest; /* of a leaf: services and globs; NULL at the end */
 	uint64_t interest_ttl_ms;
 	struct wm_member_timers timers;
+	void (*moved)(void *arg); /* nodes are in other bands (wm_registry_set_band); NULL ok */
+	void *moved_arg;
 	uint64_t push_pull_ms, restart_grace_ms;
 	unsigned objects_max; /* of all nodes */
 	const struct wm_merge_rule *conflicts;
