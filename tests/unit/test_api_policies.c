@@ -154,18 +154,6 @@ Test(api_policies, what_decides_nothing_yet_is_warned_of)
 	cr_assert(strstr(one.body, "balance: peak_ewma goes by open connections"), "%s", one.body);
 }
 
-Test(api_policies, nearest_to_nowhere_is_warned_of)
-{
-	must_put("/v1/agent/service/register", "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":80}");
-	cr_assert_eq(put(P "/web", "{\"select\":\"nearest\"}"), 200);
-	cr_expect(strstr(one.body, "select: nearest, but neither region nor zone of this node is "
-				   "known"),
-		  "%s", one.body);
-	cr_assert_eq(put(P "/web", "{\"select\":\"nearest\",\"nearest\":{\"region\":\"eu\"}}"),
-		     200);
-	cr_expect_str_eq(one.body, "{\"warnings\":[]}");
-}
-
 /* A drain that names no deadline has the policy's; one that does, its own. */
 Test(api_policies, a_drain_lasts_as_long_as_the_policy_says)
 {
@@ -315,4 +303,33 @@ Test(api_policies, explain_shows_what_happens_where_nobody_is_usable)
 	instance("c", "web", "");
 	policy("web", "{\"panic_threshold\":40}");
 	cr_expect_str_eq(explained(E("web")), "all web  1.000: a=0.500 b=0.000 c=0.500; chosen");
+}
+
+Test(api_policies, nearest_to_nowhere_is_warned_of)
+{
+	struct wm_node *n;
+	size_t pos = 0;
+
+	must_put("/v1/agent/service/register", "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":80}");
+	cr_assert_eq(put(P "/web", "{\"select\":\"nearest\"}"), 200);
+	cr_expect(strstr(one.body, "select: nearest, but neither region nor zone of this node is "
+				   "known"),
+		  "%s", one.body);
+	body_is(P "/web/explain", "\"notes\":[\"all are as near: neither region nor zone of this ");
+	cr_assert_eq(put(P "/web", "{\"select\":\"nearest\",\"nearest\":{\"region\":\"eu\"}}"),
+		     200);
+	cr_expect_str_eq(one.body, "{\"warnings\":[]}");
+	/* round trips are enough */
+	cr_assert_eq(put("/v1/catalog/register",
+			 "{\"Node\":\"far\",\"Address\":\"10.9.0.1\",\"Service\":{\"ID\":\"w2\","
+			 "\"Service\":\"web\"}}"),
+		     200);
+	while ((n = wm_registry_next_node(registry, &pos)))
+		if (!n->self)
+			cr_assert(wm_registry_set_band(registry, n, WM_BAND_CONTINENT));
+	cr_assert_eq(put(P "/web", "{\"select\":\"nearest\"}"), 200);
+	cr_expect_str_eq(one.body, "{\"warnings\":[]}");
+	cr_expect_str_eq(explained(P "/web/explain"),
+			 "2ms web  1.000: w1=1.000; 50ms web  0.000: w2=0.000; chosen");
+	body_is(P "/web/explain", "\"notes\":[\"who is near is told by round trips");
 }

@@ -413,6 +413,8 @@ static void say_policy(struct explanation *x)
 	else
 		say(x, "policy", "%s has no policy: at random by weight among all that are up",
 		    x->service);
+	if (*x->choice.nearness)
+		say(x, "policy", "%s", x->choice.nearness);
 	say_spec(x);
 	if (h->balance == WM_BALANCE_MAGLEV)
 		say(x, "client", "clients are told apart by %s",

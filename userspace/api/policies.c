@@ -176,10 +176,11 @@ static void warn_nearest(struct wm_json *j, const struct wm_registry *r, const s
 	const struct wm_node *self = wm_registry_node(r);
 
 	if (p->select != WM_SELECT_NEAREST || *p->nearest.region || *p->nearest.zone ||
-	    *wm_node_place(self, "region") || *wm_node_place(self, "zone"))
+	    *wm_node_place(self, "region") || *wm_node_place(self, "zone") ||
+	    wm_registry_has_bands(r))
 		return;
 	wm_json_string(j, "select: nearest, but neither region nor zone of this node is known "
-			  "(node.meta): here all are as near");
+			  "(node.meta), nor a round trip to another: here all are as near");
 }
 
 /* What is kept and shown, and decides nothing yet. */

@@ -137,6 +137,8 @@ static void put_notes(struct wm_json *j, const struct wm_selection *c)
 	wm_json_kopen(j, "notes", '[');
 	if (c->loops)
 		wm_json_string(j, "redirects lead in a circle, or over more than 8 services");
+	if (*c->nearness)
+		wm_json_string(j, c->nearness);
 	if (*c->why)
 		wm_json_string(j, c->why);
 	if (c->left_out)
