@@ -143,6 +143,20 @@ cut_mesh() {
 	done
 }
 heal_mesh() { nft delete table bridge mesh; }
+declare -A FAR=()
+far() { # node, ms: the way to and from it takes so long
+	ip link add "d$1" type veth peer name "e$1"
+	ip link set "m$1" nomaster
+	ip link set "d$1" master mesh0 up
+	ip link set "e$1" up
+	/usr/bin/python3 tests/net/delay.py "m$1" "e$1" "$2" &
+	FAR[$1]=$!
+}
+near() { # node: it is no more
+	kill "${FAR[$1]}"
+	ip link del "d$1"
+	ip link set "m$1" master mesh0
+}
 # A direction is dropped: what comes from the nodes of $1 does not reach those of $2.
 cut_one_way() {
 	local a b

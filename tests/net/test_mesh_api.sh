@@ -166,12 +166,26 @@ check "queries with Near" "200 200 200" "$(prepare to-2 n2) $(prepare to-me _age
 until_ok 20 prepared_at_2 || fail "queries are not at node 2"
 for _ in 1 2 3 4 5; do echo "$(first_of 1 to-2) $(first_of 2 to-2) $(first_of 1 to-me) $(first_of 2 to-me) $(first_of 2 to-asker)"; done | sort -u >"$TMP/near"
 check "their first address in DNS" "10.77.0.2 10.77.0.2 10.77.0.1 10.77.0.2 10.77.0.2" "$(cat "$TMP/near")"
-# a node that is far: its veth is slow to answer
-on 2 tc qdisc add dev eth0 root netem delay 30ms 2>/dev/null && {
-	farthest() { [ "$(order 1 _agent | tr ' ' '\n' | sed -n 4p)" = near-2 ]; }
-	until_ok 30 farthest || fail "what is 30 ms away is not the farthest: $(order 1 _agent)"
-	on 2 tc qdisc del dev eth0 root
-} || echo "skip: netem is refused, no node is far"
+# a node that is far
+far 2 15
+farthest() { [ "$(order 1 _agent | tr ' ' '\n' | sed -n 4p)" = near-2 ]; }
+until_ok 30 farthest || fail "what is 30 ms away is not the farthest: $(order 1 _agent)"
+# the same for connections: no node says a zone, so tiers are by round trips
+check "a policy of who is near" 200 "$(api_of 1 -o /dev/null -w '%{http_code}' -X PUT -d '{"select": "nearest"}' /v1/waymark/policies/near)"
+explained() { api_of 1 /v1/waymark/policies/near/explain; }
+tier_of() { explained | jq "[.tiers[].members | map(.id) | index(\"$1\") != null] | index(true)"; }
+split() { # who is 30 ms away is in a later tier than the others
+	[ "$(tier_of near-1)" = 0 ] && [ "$(tier_of near-2)" -gt "$(tier_of near-3)" ]
+}
+until_ok 60 split || fail "nodes are not told apart by round trips: $(explained)"
+check "why" true "$(explained | jq '.notes[0] | test("by round trips")')"
+behind() { # whom connect() would choose now, in order: who is far behind all that are near
+	api_of 1 '/v1/waymark/resolve?service=near' | jq -e '[.chosen[].id] | index("near-2") > ([index("near-0", "near-1", "near-3")] | max)' >/dev/null
+}
+until_ok 20 behind || fail "whom connect() would choose: $(api_of 1 '/v1/waymark/resolve?service=near')"
+far_named() { ask_of 1 near.service.mesh.internal | grep -qx 10.77.0.2; }
+! far_named || fail "DNS names who is far while those near are up"
+near 2
 
 # --- nodes as a UI asks for them -------------------------------------------------------------------------
 ui() { api_of 1 /v1/internal/ui/nodes | jq -c "$1"; }
