@@ -95,8 +95,7 @@ static int cmd_completion(const struct ctl *c);
 	X("dns trace", "NAME [TYPE]", 1, 2, ctl_dns_trace,                                         \
 	  "ask the agent a question: what answered it, by which rule, how long that took")         \
 	X("dns top", "", 0, 0, ctl_dns_top,                                                        \
-	  "names, clients and types that userspace DNS is asked for most, without what the "       \
-	  "kernel answers; "                                                                       \
+	  "names, clients and types that DNS is asked for most, of the kernel by a sample; "       \
 	  "--once: one look")                                                                      \
 	X("dns cache", "[NAME]", 0, 1, ctl_dns_cache,                                              \
 	  "answers of others that the kernel keeps, of NAME and below it; what each level of "     \
