@@ -21,7 +21,7 @@ ONE=$(pod wmone 10.98.1)
 TWO=$(pod wmtwo 10.98.2)
 settings() { printf '{"dns": {"pod_limit": %s}}' "$1" >"$TMP/settings.json"; }
 begin() {
-	start_agent --config "$TMP/settings.json" --set dns.addresses=10.99.0.1,127.0.0.1 --set 'kernel.veth_devices=wmone,wmt*'
+	start_agent --config "$TMP/settings.json" --set dns.addresses=10.99.0.1,127.0.0.1 --set 'kernel.veth_devices=wmone,wmt*' --set dns.sample=1
 	until_ok 20 attached || fail "the pods' devices are attached to"
 }
 attached() { [ "$(api $API/v1/waymark/status | jq '[.plane.hooks[] | select(.name == "dns_veth" and .attached)] | length')" = 2 ]; }
@@ -37,6 +37,9 @@ register a web 10.99.0.1 8081 >/dev/null
 until_ok 10 ask web.service.mesh.internal
 for _ in 1 2 3 4 5; do check "no bound" 10.99.0.1 "$(asks "$ONE")"; done
 check "counted by pod" "5 0 0 0" "$(metric queries wmone) $(metric dropped wmone) $(metric queries wmtwo) $(metric dropped wmtwo)"
+
+told() { operator $API/v1/waymark/dns/seen | jq -c '[.kernel.questions[] | select(.device == "wmone") | [.name, .client]] | group_by(.) | map(.[0] + [length])'; }
+check "told of with its device" '[["web.service.mesh.internal","10.98.1.2",5]]' "$(told)"
 
 # answers go straight to the pod's end, not through the queue of this node's
 sent() { ip -j -s link show wmtwo | jq '.[0].stats64.tx.packets'; }
