@@ -132,13 +132,14 @@ bench_connect() {
 		[ "$(wc -l <"$TMP/vips")" = "$n" ] || fail "addresses: $(wc -l <"$TMP/vips") of $n"
 		head -n 1 "$TMP/vips" >"$TMP/vip"
 		# as long a list, so that to draw from it costs the same
-		for p in 0 1 2; do sed "s/.*/127.0.0.1 $((PORT + p))/" "$TMP/vips" >"$TMP/direct-$p"; done
+		for p in 0 1 2 5; do sed "s/.*/127.0.0.1 $((PORT + p))/" "$TMP/vips" >"$TMP/direct-$p"; done
 		mkdir "$CG/walk-$n"
 		attach_walk "$CG/walk-$n" $((PORT + 4))
 		connect_peers "$n"
 		rm -f "$TMP"/con-*
 		turns tcp -n 250 -r $((ROUNDS * 40)) -- "ours,$ours,,$PORT,$TMP/vips" "direct,$direct,,$((PORT + 1)),$TMP/direct-1" \
-			"floor,$floor,,$((PORT + 2)),$TMP/direct-2" "walk,$CG/walk-$n,,$((PORT + 4)),$TMP/vips" "nft,$direct,$nft,$PORT,$TMP/vips"
+			"floor,$floor,,$((PORT + 2)),$TMP/direct-2" "walk,$CG/walk-$n,,$((PORT + 4)),$TMP/vips" \
+			"foreign,$ours,,$((PORT + 5)),$TMP/direct-5" "nft,$direct,$nft,$PORT,$TMP/vips"
 		[ "$n" -gt 10000 ] || turns ipt -n 100 -r $((ROUNDS * 2)) -- "ours,$ours,,$PORT,$TMP/vips" "ipt,$direct,$ipt,$PORT,$TMP/vips"
 		turns exchange -m exchange -n 100 -r $((ROUNDS * 4)) -- "ours,$ours,,$PORT,$TMP/vips" \
 			"haproxy,$direct,,$((PORT + 3)),$TMP/haproxy"
@@ -153,6 +154,8 @@ bench_connect() {
 		row "connect.$n.haproxy" "connect and exchange/s" "$TMP/con-exchange-ours" "$TMP/con-exchange-haproxy" per_s "" "TCP, lo"
 		emit "connect.$n.foreign" "ns more of a socket of no service's, connect and close" "$(more new connect_ns ours)" "" "" "<= 130" \
 			"UDP, $(take connect_ns "$TMP/con-new-direct" | median) without programs"
+		emit "connect.$n.foreign.tcp" "the same of a TCP socket, which sockops is called for, its server's half included" \
+			"$(more tcp cpu_us foreign | awk '{print $1 * 1000}')" "" "" "" "TCP"
 		emit "connect.$n.foreign.floor" "the same by programs that do nothing" "$(more new connect_ns floor)" "" "" "" "UDP"
 		row "connect.udp.$n.send" "ns a datagram, unconnected: send" "$TMP/con-udp-ours" "$TMP/con-udp-direct" send_ns "" "UDP, lo"
 		row "connect.udp.$n.recv" "ns a datagram, unconnected: receive" "$TMP/con-udp-ours" "$TMP/con-udp-direct" recv_ns "" "UDP, lo"
