@@ -18,7 +18,7 @@
 #include <strings.h>
 
 #define LOOK_MS	    1000 /* ms between two looks at resolv.conf */
-#define FRESH_SHARE 8	 /* of the memory for answers, beside it, of names that were forgotten */
+#define SMALL_SHARE 8	 /* of the memory for answers, beside it, of a resolver for few names */
 #define SPARE_FAILS 16	 /* of the spare resolver in a row: then it is not asked for */
 #define ALIVE_MS    3000 /* after an answer a server is there, whatever probes say that were late */
 #define OTHER_MS    500	 /* between two looks for another server than the one that is slow */
@@ -332,23 +332,30 @@ static bool is_fresh(const struct wm_upstream *u, const char *name)
 	return false;
 }
 
-/* A resolver for few names: an eighth of the memory. */
-static int make_fresh(struct wm_upstream *u)
+/* The configuration of a resolver for few names. @return false: no memory. */
+static bool small_conf(const struct wm_upstream *u, struct wm_buf *b)
 {
 	struct wm_upstream_config c = u->c;
 	struct wm_upstream_routes *r = calloc(1, sizeof(*r));
-	struct wm_buf b;
-	int err = -ENOMEM;
+	bool ok = false;
 
-	c.cache_max /= FRESH_SHARE;
-	wm_buf_init(&b, CONF_MAX);
+	c.cache_max /= SMALL_SHARE;
 	if (r) {
 		usable(u, r);
-		if (wm_upstream_conf(&b, &c, r))
-			err = make(u, &u->fresh, b.data);
+		ok = wm_upstream_conf(b, &c, r);
 	}
-	wm_buf_done(&b);
 	free(r);
+	return ok;
+}
+
+static int make_fresh(struct wm_upstream *u)
+{
+	struct wm_buf b;
+	int err;
+
+	wm_buf_init(&b, CONF_MAX);
+	err = small_conf(u, &b) ? make(u, &u->fresh, b.data) : -ENOMEM;
+	wm_buf_done(&b);
 	return err;
 }
 
