@@ -54,6 +54,7 @@ struct wm_upstream {
 	struct wm_upstream_config c;
 	struct wm_unbound *resolver;		  /* NULL: none could be made */
 	struct wm_unbound *fresh;		  /* of names that were forgotten; NULL: none was */
+	struct wm_unbound *other;		  /* WM_UPSTREAM_OTHER; NULL: none was asked for */
 	char *fresh_names[WM_UPSTREAM_FRESH_MAX]; /* lower case, without the last dot */
 	unsigned fresh_count;
 	struct wm_upstream_spares *spares;
@@ -215,6 +216,8 @@ static int take(struct wm_upstream *u, struct wm_unbound **at, struct wm_unbound
 	if (retire(u, *at))
 		return -ENOMEM;
 	drop_spares(u);
+	if (!retire(u, u->other)) /* else no memory: it is lost */
+		u->other = NULL;
 	*at = next;
 	if (u->anew)
 		u->anew(u->anew_arg);
@@ -357,6 +360,19 @@ static int make_fresh(struct wm_upstream *u)
 	err = small_conf(u, &b) ? make(u, &u->fresh, b.data) : -ENOMEM;
 	wm_buf_done(&b);
 	return err;
+}
+
+/* Beside the first, from when it is first asked. @return NULL: it cannot be made. */
+static struct wm_unbound *other_of(struct wm_upstream *u)
+{
+	struct wm_err e = {0};
+	struct wm_buf b;
+
+	wm_buf_init(&b, CONF_MAX);
+	if (!u->other && small_conf(u, &b))
+		(void)wm_unbound_new(u->loop, b.data, b.len, &u->other, &e);
+	wm_buf_done(&b);
+	return u->other;
 }
 
 int wm_upstream_flush_name(struct wm_upstream *u, const char *name)
@@ -606,10 +622,11 @@ static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t c
 }
 
 struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_t *name,
-					     uint16_t type, const uint8_t client[16], bool checked,
+					     uint16_t type, const uint8_t client[16], unsigned how,
 					     wm_upstream_fn fn, void *arg)
 {
 	struct wm_upstream_question *q;
+	struct wm_unbound *of;
 	char text[WM_DNS_TEXT_MAX];
 
 	if (wm_upstream_probes_seen(u->probes, name)) {
@@ -628,13 +645,13 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 	}
 	q->fn = fn;
 	q->arg = arg;
-	q->checked = checked;
+	q->checked = how & WM_UPSTREAM_CHECKED;
 	q->type = type;
 	q->to = wm_upstream_route_of(&u->routes, text);
 	q->asking = true;
-	if (wm_unbound_ask(is_fresh(u, text) ? u->fresh : u->resolver, text, type, on_answer, q,
-			   &q->ask) &&
-	    !q->done) {
+	of = how & WM_UPSTREAM_OTHER ? other_of(u) : NULL;
+	of = of ? of : is_fresh(u, text) ? u->fresh : u->resolver;
+	if (wm_unbound_ask(of, text, type, on_answer, q, &q->ask) && !q->done) {
 		u->counters[WM_UPSTREAM_C_FAILED]++;
 		end(q, WM_UPSTREAM_SERVFAIL, NULL);
 	}
@@ -721,6 +738,7 @@ void wm_upstream_free(struct wm_upstream *u)
 	sweep_retired(u, true);
 	wm_unbound_free(u->resolver);
 	wm_unbound_free(u->fresh);
+	wm_unbound_free(u->other);
 	wm_upstream_spares_free(u->spares);
 	while (u->fresh_count)
 		free(u->fresh_names[--u->fresh_count]);

@@ -70,8 +70,8 @@ static bool renew(void *arg, const uint8_t *name, uint16_t len, uint16_t type, u
 	write_query(r, name, len, type, view);
 	LIST_INSERT_HEAD(&s->renewals, r, entry);
 	r->asking = true;
-	r->question = wm_upstream_ask(s->upstream, name, type, nobody, !(view & WM_HOT_CD),
-				      on_renewed, r);
+	r->question = wm_upstream_ask(s->upstream, name, type, nobody,
+				      view & WM_HOT_CD ? 0 : WM_UPSTREAM_CHECKED, on_renewed, r);
 	r->asking = false;
 	if (r->done)
 		free(r);

@@ -153,11 +153,17 @@ enum wm_upstream_code {
 };
 typedef void (*wm_upstream_fn)(void *arg, enum wm_upstream_code code,
 			       const struct wm_unbound_answer *a);
+/* How a question is asked. */
+enum {
+	WM_UPSTREAM_CHECKED = 1, /* an answer that fails validation is none */
+	/* Of a second resolver, with a cache of its own: what the first one keeps is not over, and
+	 * libunbound as a library fetches nothing before it is. */
+	WM_UPSTREAM_OTHER = 2,
+};
 /** Ask for a name in wire form. @p client: its address, v4-mapped if IPv4. @p fn runs once, maybe
- *  before this returns (then NULL is), unless cancelled. @p checked: an answer that fails
- *  validation is none. */
+ *  before this returns (then NULL is), unless cancelled. @p how: WM_UPSTREAM_* of the above. */
 struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_t *name,
-					     uint16_t type, const uint8_t client[16], bool checked,
+					     uint16_t type, const uint8_t client[16], unsigned how,
 					     wm_upstream_fn fn, void *arg);
 void wm_upstream_cancel(struct wm_upstream_question *q); /* NULL ok */
 /** An answer was given beyond its TTL. */

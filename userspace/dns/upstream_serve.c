@@ -208,7 +208,8 @@ static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_p
 		answer_any(p, folded);
 	else
 		p->question = wm_upstream_ask(p->s->upstream, folded, p->q.type, client,
-					      !(p->q.flags & WM_DNS_CD), on_result, p);
+					      p->q.flags & WM_DNS_CD ? 0 : WM_UPSTREAM_CHECKED,
+					      on_result, p);
 	p->asking = false;
 	if (p->done)
 		free(p);
