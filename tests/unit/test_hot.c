@@ -66,13 +66,15 @@ static void del(void *arg, const struct wm_hot *e, uint16_t type, uint16_t view)
 		kept[i] = kept[--kept_count];
 }
 
-static bool renew(void *arg, const uint8_t *name, uint16_t len, uint16_t type, uint16_t view)
+static bool renew(void *arg, const uint8_t *name, uint16_t len, uint16_t type, uint16_t view,
+		  unsigned side)
 {
 	(void)arg;
 	(void)name;
 	(void)len;
 	(void)type;
 	(void)view;
+	(void)side;
 	renewals++;
 	return true;
 }
@@ -123,7 +125,7 @@ static void ask(const char *name, uint32_t ttl_s, unsigned times)
 	size_t len = message(name, ttl_s, &q, msg);
 
 	while (times--)
-		wm_hot_answered(hot, &q, msg, len);
+		wm_hot_answered(hot, &q, msg, len, 0);
 }
 
 Test(hot, what_is_asked_for_often_is_kept_in_any_case)
@@ -194,7 +196,7 @@ Test(hot, types_that_the_kernel_does_not_ask_for_are_not_kept)
 
 	q.type = WM_DNS_ANY;
 	for (unsigned i = 0; i < 2 * AFTER; i++)
-		wm_hot_answered(hot, &q, msg, len);
+		wm_hot_answered(hot, &q, msg, len, 0);
 	cr_assert_eq(kept_count, 0);
 }
 
@@ -288,7 +290,7 @@ static void keep_in_test(void)
 
 	msg[WM_DNS_HEADER_LEN] = 3;
 	for (unsigned i = 0; i < AFTER; i++)
-		wm_hot_answered(hot, &q, msg, len);
+		wm_hot_answered(hot, &q, msg, len, 0);
 }
 
 Test(hot, names_are_listed_as_they_came)

@@ -19,9 +19,13 @@
 #define SEEN_A_NAME 4 /* places of the table of those that are not kept, for each that may be */
 #define SEEN_WAYS                                                                                  \
 	4 /* of these, that a name may have: those that share them are found all the same */
-#define RENEW_AT_MS  2000  /* a name is renewed when it has so long left, or a tenth of its TTL */
+/* A name is renewed when it has so long left, or a tenth of its TTL; but never more than a quarter:
+ * what the resolver whose turn it is had before is over by then, a second later than it says. */
+#define RENEW_AT_MS  1000
+#define RENEW_SHARE  10
+#define RENEW_MOST   4
 #define RENEW_HITS   2	   /* answers of the kernel since the last time that make it worth it */
-#define OPEN_MAX     32	   /* questions of ours at a time */
+#define OPEN_MAX     128   /* questions of ours at a time: 500 a second by looks of LOOK_MS */
 #define RETRY_MIN_MS 250   /* between two tries to renew one */
 #define RETRY_MAX_MS 30000 /* when no server answers */
 #define LINGER_MS    60000 /* what is over stays for so long: the next answer finds its place */
@@ -35,6 +39,8 @@ struct wm_hot_name {
 	uint64_t hits;	 /* when it was looked at last, of what is kept */
 	uint64_t number; /* names came before it */
 	bool asked;
+	uint8_t side; /* the resolver whose answer it is */
+	uint8_t next; /* that is asked, or to be asked, for another */
 	uint16_t len;
 	struct { /* what it is found by: as much of it as the name is long */
 		uint16_t type, view;
@@ -135,10 +141,12 @@ static struct wm_hot_name *keep_name(struct wm_hot_level *h, const struct wm_hot
 	return n;
 }
 
-static bool keep_answer(struct wm_hot_level *h, struct wm_hot_name *n, const struct wm_hot *e)
+static bool keep_answer(struct wm_hot_level *h, struct wm_hot_name *n, const struct wm_hot *e,
+			unsigned side)
 {
 	uint64_t ttl_ms = (e->head.expires_ns - e->head.made_ns) / WM_NS_PER_MS;
-	uint64_t before_ms = ttl_ms / 10 > RENEW_AT_MS ? ttl_ms / 10 : RENEW_AT_MS;
+	uint64_t before_ms =
+		ttl_ms / RENEW_SHARE > RENEW_AT_MS ? ttl_ms / RENEW_SHARE : RENEW_AT_MS;
 
 	if (h->c.kernel.put(h->c.kernel.arg, &h->scratch, n->key.type, n->key.view)) {
 		h->counters[WM_HOT_C_REFUSED]++;
@@ -146,14 +154,19 @@ static bool keep_answer(struct wm_hot_level *h, struct wm_hot_name *n, const str
 	}
 	h->counters[WM_HOT_C_KEPT]++;
 	n->over_ms = e->head.expires_ns / WM_NS_PER_MS;
-	n->renew_ms = n->over_ms - (before_ms < ttl_ms ? before_ms : ttl_ms / 2);
+	if (before_ms > ttl_ms / RENEW_MOST)
+		before_ms = ttl_ms / RENEW_MOST;
+	n->renew_ms = n->over_ms - before_ms;
 	n->retry_ms = n->hits = 0;
+	n->side = (uint8_t)side;
+	if (!n->asked)
+		n->next = !side;
 	n->kept_ms = e->head.made_ns / WM_NS_PER_MS;
 	return true;
 }
 
 void wm_hot_answered(struct wm_hot_level *h, const struct wm_dns_query *q, const uint8_t *msg,
-		     size_t len)
+		     size_t len, unsigned side)
 {
 	struct wm_hot_name as = {.len = q->name_len,
 				 .key = {.type = q->type, .view = wm_hot_view(q)}};
@@ -173,11 +186,41 @@ void wm_hot_answered(struct wm_hot_level *h, const struct wm_dns_query *q, const
 	if (!n && is_hot(h, &as, now_ns / WM_NS_PER_MS,
 			 (h->scratch.head.expires_ns - now_ns) / WM_NS_PER_MS))
 		n = keep_name(h, &as);
-	if (n && !keep_answer(h, n, &h->scratch))
+	if (n && !keep_answer(h, n, &h->scratch, side))
 		drop(h, n);
 }
 
+unsigned wm_hot_side(const struct wm_hot_level *h, const uint8_t *name, uint16_t type)
+{
+	struct wm_hot_name as = {.len = (uint16_t)wm_dns_name_len(name, WM_NAME_BUF),
+				 .key = {.type = type}};
+	const struct wm_hot_name *n, *newest = NULL;
+
+	if (!h || !wm_map_len(h->names))
+		return 0;
+	memcpy(as.key.name, name, as.len);
+	for (; as.key.view <= (WM_HOT_DO | WM_HOT_CD | WM_HOT_AD); as.key.view++) {
+		n = wm_map_get(h->names, &as.key, key_len(&as));
+		if (n && (!newest || n->over_ms > newest->over_ms))
+			newest = n;
+	}
+	return newest ? newest->side : 0;
+}
+
 /* --- renewed ---------------------------------------------------------------------------------- */
+/* In twice the time, but once before it is over. */
+static void again_in(struct wm_hot_name *n, uint64_t now)
+{
+	uint64_t left_ms = n->over_ms > now ? (n->over_ms - now) / 2 : RETRY_MAX_MS;
+
+	n->retry_ms = n->retry_ms ? n->retry_ms * 2 : RETRY_MIN_MS;
+	if (n->retry_ms > RETRY_MAX_MS)
+		n->retry_ms = RETRY_MAX_MS;
+	if (left_ms > n->retry_ms)
+		left_ms = n->retry_ms;
+	n->renew_ms = now + (left_ms > RETRY_MIN_MS ? left_ms : RETRY_MIN_MS);
+}
+
 void wm_hot_renewed(struct wm_hot_level *h, const uint8_t *name, const struct wm_dns_query *q,
 		    const uint8_t *msg, size_t len)
 {
@@ -192,17 +235,14 @@ void wm_hot_renewed(struct wm_hot_level *h, const uint8_t *name, const struct wm
 		return; /* it left meanwhile */
 	h->open -= n->asked;
 	n->asked = false;
-	n->retry_ms = n->retry_ms ? n->retry_ms * 2 : RETRY_MIN_MS;
-	if (n->retry_ms > RETRY_MAX_MS)
-		n->retry_ms = RETRY_MAX_MS;
-	n->renew_ms = now_ns / WM_NS_PER_MS + n->retry_ms;
+	again_in(n, now_ns / WM_NS_PER_MS);
 	if (!msg || !wm_hot_make(msg, (uint32_t)len, q, n->key.name, now_ns, &h->scratch))
 		return;
-	/* from libunbound's cache comes what is about to be over as well; that it was asked for
-	 * makes libunbound fetch it anew in the last tenth of its TTL */
+	/* what is no newer was in its cache, as a part of it is of another name, too: the other's
+	 * may be over by then */
 	if (h->scratch.head.expires_ns / WM_NS_PER_MS <= n->over_ms + RETRY_MIN_MS)
-		n->retry_ms = 0;
-	else if (keep_answer(h, n, &h->scratch))
+		n->next = !n->next;
+	else if (keep_answer(h, n, &h->scratch, n->next))
 		h->counters[WM_HOT_C_RENEWED]++;
 	else
 		drop(h, n);
@@ -226,7 +266,7 @@ static void look_at(struct wm_hot_level *h, struct wm_hot_name *n, uint64_t now)
 	} else if (h->open < OPEN_MAX) {
 		h->open++;
 		n->asked = true;
-		if (!h->c.renew(h->c.arg, n->key.name, n->len, n->key.type, n->key.view)) {
+		if (!h->c.renew(h->c.arg, n->key.name, n->len, n->key.type, n->key.view, n->next)) {
 			h->open--;
 			n->asked = false;
 		} else {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hot.h - which answers of other servers the kernel keeps: those that are asked for often enough
  * for their TTL. They are renewed before it is over while they are asked for, and leave when they
- * are not. Threading: loop thread only. */
+ * are not. A resolver has an answer in its cache until it is over, and asks nobody before: they are
+ * renewed of another, which by then has none any more, in turn. Threading: loop thread only. */
 #pragma once
 #include "userspace/net/loop.h"
 #include "waymark/dns_hot.h"
@@ -21,9 +22,10 @@ struct wm_hot_config {
 	struct wm_hot_kernel kernel;
 	unsigned max;	/* names that are kept, each type and view by itself */
 	unsigned after; /* times that one was asked for while its TTL lasted, to be kept */
-	/* Ask for a name, folded, again: wm_hot_renewed() is called with what came, maybe before
-	 * this returns. @return false: it will not be. */
-	bool (*renew)(void *arg, const uint8_t *name, uint16_t len, uint16_t type, uint16_t view);
+	/* Ask for a name, folded, again, of the resolver of this side: wm_hot_renewed() is called
+	 * with what came, maybe before this returns. @return false: it will not be. */
+	bool (*renew)(void *arg, const uint8_t *name, uint16_t len, uint16_t type, uint16_t view,
+		      unsigned side);
 	void *arg;
 };
 
@@ -46,9 +48,12 @@ struct wm_hot_level;
 /** @return NULL without memory. */
 struct wm_hot_level *wm_hot_new(struct wm_loop *l, const struct wm_hot_config *c);
 void wm_hot_free(struct wm_hot_level *h); /* NULL ok; the kernel keeps what it has */
-/** @p msg was the answer to a query of a client. NULL ok. */
+/** @p msg was the answer to a query of a client, by the resolver of @p side. NULL ok. */
 void wm_hot_answered(struct wm_hot_level *h, const struct wm_dns_query *q, const uint8_t *msg,
-		     size_t len);
+		     size_t len, unsigned side);
+/** Which of the two resolvers, 0 or 1, has the newest answer to a question that is kept; 0 of
+ *  others. @p name in wire form, folded. NULL ok. */
+unsigned wm_hot_side(const struct wm_hot_level *h, const uint8_t *name, uint16_t type);
 /** The same to what was asked for by renew(); @p msg NULL: there is none. */
 void wm_hot_renewed(struct wm_hot_level *h, const uint8_t *name, const struct wm_dns_query *q,
 		    const uint8_t *msg, size_t len);

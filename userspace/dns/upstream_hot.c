@@ -58,11 +58,14 @@ static void write_query(struct wm_dns_renewal *r, const uint8_t *name, uint16_t 
 	p[3] = WM_DNS_IN;
 }
 
-static bool renew(void *arg, const uint8_t *name, uint16_t len, uint16_t type, uint16_t view)
+static bool renew(void *arg, const uint8_t *name, uint16_t len, uint16_t type, uint16_t view,
+		  unsigned side)
 {
 	static const uint8_t nobody[WM_DNS_CLIENT_LEN];
 	struct wm_dns_server *s = arg;
 	struct wm_dns_renewal *r = calloc(1, sizeof(*r));
+	unsigned how =
+		(view & WM_HOT_CD ? 0 : WM_UPSTREAM_CHECKED) | (side ? WM_UPSTREAM_OTHER : 0);
 
 	if (!r)
 		return false;
@@ -70,8 +73,7 @@ static bool renew(void *arg, const uint8_t *name, uint16_t len, uint16_t type, u
 	write_query(r, name, len, type, view);
 	LIST_INSERT_HEAD(&s->renewals, r, entry);
 	r->asking = true;
-	r->question = wm_upstream_ask(s->upstream, name, type, nobody,
-				      view & WM_HOT_CD ? 0 : WM_UPSTREAM_CHECKED, on_renewed, r);
+	r->question = wm_upstream_ask(s->upstream, name, type, nobody, how, on_renewed, r);
 	r->asking = false;
 	if (r->done)
 		free(r);

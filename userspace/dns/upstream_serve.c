@@ -30,6 +30,7 @@ struct wm_dns_passed {
 	uint64_t begun_ns;
 	unsigned anew;		 /* of the server, when it was asked */
 	enum wm_dns_level level; /* that answered */
+	unsigned side;		 /* of the resolvers: wm_hot_side() */
 	uint8_t query[];
 };
 
@@ -132,7 +133,7 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 	 * before the servers changed */
 	if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before_len &&
 	    p->anew == s->anew && wm_dns_may_keep(s, p->query, &p->q))
-		wm_hot_answered(s->hot, &p->q, s->answer, made.len);
+		wm_hot_answered(s->hot, &p->q, s->answer, made.len, p->side);
 	p->level = made.aged	     ? WM_DNS_LEVEL_STALE
 		   : a && a->second  ? WM_DNS_LEVEL_SECOND
 		   : a && a->at_once ? WM_DNS_LEVEL_CACHE
@@ -196,20 +197,27 @@ static void answer_any(struct wm_dns_passed *p, const uint8_t *folded)
 	on_result(p, WM_UPSTREAM_ANSWERED, &a);
 }
 
-static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_passed_list *list)
+/* Of who has what the kernel has: it is the newest. */
+static void ask_others(struct wm_dns_passed *p, const uint8_t *folded)
 {
 	uint8_t client[WM_DNS_CLIENT_LEN];
+	unsigned how = p->q.flags & WM_DNS_CD ? 0 : WM_UPSTREAM_CHECKED;
 
+	wm_dns_client_of(&p->from, client);
+	p->side = wm_hot_side(p->s->hot, folded, p->q.type);
+	how |= p->side ? WM_UPSTREAM_OTHER : 0;
+	p->question = wm_upstream_ask(p->s->upstream, folded, p->q.type, client, how, on_result, p);
+}
+
+static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_passed_list *list)
+{
 	LIST_INSERT_HEAD(list, p, entry);
 	p->s->passed_count++;
-	wm_dns_client_of(&p->from, client);
 	p->asking = true;
 	if (p->q.type == WM_DNS_ANY)
 		answer_any(p, folded);
 	else
-		p->question = wm_upstream_ask(p->s->upstream, folded, p->q.type, client,
-					      p->q.flags & WM_DNS_CD ? 0 : WM_UPSTREAM_CHECKED,
-					      on_result, p);
+		ask_others(p, folded);
 	p->asking = false;
 	if (p->done)
 		free(p);
