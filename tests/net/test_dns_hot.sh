@@ -16,7 +16,7 @@ records="	local-zone: \"example.\" static
 	local-data: 'mail.example. 200 MX 20 other.example.'
 	local-data: 'long.example. 300 TXT $long'
 	local-data: 'brief.example. 3 A 192.0.2.2'
-	local-data: 'renewed.example. 15 A 192.0.2.5'
+	local-data: 'renewed.example. 20 A 192.0.2.5'
 	local-data: 'zero.example. 0 A 192.0.2.4'
 	local-data: 'later.example. 300 A 192.0.2.3'
 	local-data: '_sip._udp.example. 300 SRV 1 2 5060 www.example.'
@@ -67,10 +67,22 @@ check "at once" own.service.dc1.mesh.internal. "$(ask -x 192.0.2.50)"
 for _ in 1 2 3; do ask web.service.mesh.internal >/dev/null; done
 in_kernel web.service.mesh.internal && fail "a name of ours is never one of others"
 
-# --- renewed while it is asked for, so that clients' questions stay in the kernel
-renewed() { ask renewed.example >/dev/null && [ "$(upstream_counter dns_hot_renewed)" -ge 2 ]; }
-until_ok 120 renewed || fail "a name that is asked for is renewed: $(api $API/v1/waymark/dns)"
-in_kernel renewed.example || fail "it never left the kernel"
+# --- renewed while it is asked for: clients' questions stay in the kernel, the server sees one a TTL, and who
+# is answered by userspace waits for nobody, either
+asked_server() { grep -c ' renewed.example. A IN' "$TMP/one.log"; }
+while ask renewed.example >/dev/null && ! in_kernel renewed.example; do :; done
+expired=$(counter dns_pass_expired) before=$(asked_server) began=$SECONDS
+for n in 1 2 3; do
+	renewed() { ask renewed.example >/dev/null && [ "$(asked_server)" -ge $((before + n)) ]; }
+	until_ok 60 renewed || fail "a name that is asked for is renewed: $(api $API/v1/waymark/dns)"
+	older() { ttl=$(ttl_of renewed.example) && [ "$ttl" -ge 6 ] && [ "$ttl" -le 14 ]; } # what was before is over
+	until_ok 30 older || fail "with another TTL"
+	kept=$(upstream_counter dns_upstream_kept)
+	check "userspace has it" "192.0.2.5 true" "$(ask +tcp renewed.example) $([ "$(upstream_counter dns_upstream_kept)" -gt "$kept" ] && echo true)"
+done
+check "no question came when it was over" 0 $(($(counter dns_pass_expired) - expired))
+check "of the server one a TTL" "3 true" "$(($(asked_server) - before)) $([ $((SECONDS - began)) -ge 54 ] && echo true)"
+check "counted" true "$([ "$(upstream_counter dns_hot_renewed)" -ge 3 ] && echo true)"
 
 # --- what is flushed is asked for again
 for _ in 1 2 3; do ask later.example >/dev/null; done

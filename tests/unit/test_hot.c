@@ -18,7 +18,7 @@ static struct {
 	struct wm_hot e;
 	uint16_t type, view;
 } kept[MAX + 1];
-static unsigned kept_count, renewals;
+static unsigned kept_count, renewals, asked_side;
 static int refuse;
 
 static unsigned find(const struct wm_hot *e, uint16_t type, uint16_t view)
@@ -74,7 +74,7 @@ static bool renew(void *arg, const uint8_t *name, uint16_t len, uint16_t type, u
 	(void)len;
 	(void)type;
 	(void)view;
-	(void)side;
+	asked_side = side;
 	renewals++;
 	return true;
 }
@@ -246,6 +246,48 @@ Test(hot, it_is_asked_for_again_while_somebody_asks)
 	cr_assert_eq(wm_hot_counters(hot)[WM_HOT_C_RENEWED], 1);
 	cr_assert_eq(kept[0].e.head.expires_ns - kept[0].e.head.made_ns, 300 * 1000000000ull);
 	cr_assert_eq(kept[0].e.hits, 0, "counted anew");
+}
+
+/* What a resolver has in its cache is not over yet: the other is asked, and each in its turn. */
+Test(hot, it_is_renewed_of_two_resolvers_in_turn)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128], name[WM_DNS_NAME_MAX + 1] = "\3www";
+	size_t len = message("www", 2, &q, msg);
+
+	ask("www", 2, AFTER);
+	for (unsigned n = 1; n <= 3; n++) {
+		kept[0].e.hits = 10;
+		turn_until(&renewals, n);
+		cr_assert_eq(asked_side, n % 2);
+		cr_assert_eq(wm_hot_side(hot, name, WM_DNS_A), !asked_side, "until it has come");
+		wm_hot_renewed(hot, name, &q, msg, len);
+		cr_assert_eq(wm_hot_side(hot, name, WM_DNS_A), asked_side, "who has the newest");
+	}
+	len = message("www", 1, &q, msg);
+	q.edns_flags = WM_DNS_DO;
+	for (unsigned i = 0; i < AFTER; i++)
+		wm_hot_answered(hot, &q, msg, len, 0);
+	cr_assert_eq(kept_count, 2);
+	cr_assert_eq(wm_hot_side(hot, name, WM_DNS_A), 1, "whatever else of the question is kept");
+	cr_assert_eq(wm_hot_side(hot, name, WM_DNS_AAAA), 0);
+	cr_assert_eq(wm_hot_counters(hot)[WM_HOT_C_RENEWED], 3);
+}
+
+/* A part of it is of another name, too, and was there. */
+Test(hot, who_has_nothing_newer_is_not_asked_next)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128], name[WM_DNS_NAME_MAX + 1] = "\3www";
+	size_t len = message("www", 200, &q, msg);
+
+	ask("www", 300, AFTER);
+	kept[0].e.hits = 10;
+	wm_hot_renewed(hot, name, &q, msg, len);
+	cr_assert_eq(kept[0].e.head.expires_ns - kept[0].e.head.made_ns, 300 * 1000000000ull);
+	turn_until(&renewals, 1);
+	cr_assert_eq(asked_side, 0);
+	cr_assert_eq(wm_hot_side(hot, name, WM_DNS_A), 0);
 }
 
 Test(hot, an_answer_that_comes_when_its_name_has_left)
