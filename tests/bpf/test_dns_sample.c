@@ -3,6 +3,7 @@
 /* One question in so many is told, with what the kernel answered. */
 #include "link_frames.h"
 #include "userspace/dataplane/dns_samples.h"
+#include "waymark/dns_tail.h"
 
 static struct wm_dns_samples *samples;
 static struct wm_dns_sample last;
@@ -209,4 +210,19 @@ Test(dns_sample, what_finds_no_room_is_counted)
 		got += told;
 	cr_assert_eq(got + counter(WM_C_DNS_SAMPLES_LOST), asked);
 	cr_assert_gt(got, WM_DNS_SAMPLES_OCTETS / sizeof(struct wm_dns_sample) * 9 / 10);
+}
+
+Test(dns_sample, without_the_program_that_tells_it_answers)
+{
+	uint32_t tell = WM_DNS_TAIL_TELL;
+	struct frame q, a;
+
+	every(1);
+	cr_assert_eq(bpf_map_delete_elem(wm_dns_map(plane, "dns_tails"), &tell), 0);
+	ask(false, "web.service.mesh.internal", 1, 0);
+	query_frame(&q, true, "web.service.mesh.internal", 33, 1232);
+	cr_assert_eq(run(WM_PROG_DNS_VETH, &q, &a), (uint32_t)TC_ACT_REDIRECT);
+	check_envelope(&q, &a, true);
+	cr_assert_eq(heard(), 0);
+	cr_assert_eq(counter(WM_C_DNS_ANSWERED), 2);
 }
