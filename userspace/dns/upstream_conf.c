@@ -29,7 +29,6 @@ static const char *const private_ranges[] = {
 #define COMMON                                                                                     \
 	"server:\n"                                                                                \
 	"	do-not-query-localhost: no\n"                                                            \
-	"	prefetch: yes\n"                                                                         \
 	"	minimal-responses: yes\n"                                                                \
 	"	rrset-roundrobin: yes\n"                                                                 \
 	"	unblock-lan-zones: yes\n"                                                                \
