@@ -93,6 +93,7 @@ int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *r
 		.trust_anchor = s->dns_trust_anchor,
 		.validate = s->dns_validate,
 		.anchor_hold_s = s->dns_trust_anchor_hold_ms / 1000,
+		.anchor_every_ms = s->dns_trust_anchor_every_ms,
 		.caps_for_id = s->dns_caps_for_id,
 		.dns64_prefix = s->dns_dns64_prefix,
 		.rebind_protection = s->dns_rebind_protection,

@@ -37,9 +37,12 @@ options=(--set kernel.enabled=false --set dns.upstream=list --set dns.forward=.=
 follow=(--set dns.trust_anchor_follow=true --set dns.trust_anchor_hold=3s)
 tag() { sed -E 's/.*\+//' <<<"$1" | sed 's/^0*//'; }
 validated() { dig +tries=1 +time=6 +adflag @127.0.0.1 -p 8600 www. | grep -q 'flags:.* ad[ ;]'; }
-state_is() { # key, state: of RFC 5011 4.2
-	validated
+alone_is() { # key, state: of RFC 5011 4.2
 	grep -qE "id = $(tag "$1") .*\[ *$2 *\]" "$TMP/data/dns-anchors"
+}
+state_is() {
+	validated
+	alone_is "$@"
 }
 start_agent "${options[@]}" "${follow[@]}"
 until_ok 20 validated || fail "it is validated by the old key: $(dig @127.0.0.1 -p 8600 www.)"
@@ -54,6 +57,19 @@ stop_agent
 start_agent "${options[@]}" "${follow[@]}"
 until_ok 20 validated || fail "and so after a restart: $(dig @127.0.0.1 -p 8600 www.)"
 stop_agent
+# --- nobody asks but the agent itself
+rm "$TMP/data/dns-anchors"
+grep -h -v '^;' "$TMP/nsd/$NEW.ds" >"$TMP/anchors"
+sign "$NEW"
+start_agent "${options[@]}" "${follow[@]}" --set dns.trust_anchor_every=1s
+until_ok 30 alone_is "$NEW" VALID || fail "the key is asked for by the agent itself: $(cat "$TMP/data/dns-anchors")"
+LATER=$(key)
+sign "$NEW" "$LATER"
+until_ok 90 alone_is "$LATER" VALID || fail "and another is seen, and trusted: $(cat "$TMP/data/dns-anchors")"
+check "no client has asked" 0 "$(upstream_counter dns_upstream_asked)"
+matches "counted" "^([2-9]|[0-9]{2,}) 0$" "$(upstream_counter dns_upstream_keys) $(upstream_counter dns_upstream_keys_failed)"
+stop_agent
+grep -h -v '^;' "$TMP/nsd/$OLD.ds" >"$TMP/anchors"
 start_agent "${options[@]}"
 check "who does not follow has the old one" SERVFAIL "$(status_of www.)"
 stop_agent

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define TYPE_DNSKEY 48
 #define LOOK_MS	    1000 /* ms between two looks at resolv.conf */
 #define SMALL_SHARE 8	 /* of the memory for answers, beside it, of a resolver for few names */
 #define SPARE_FAILS 16	 /* of the spare resolver in a row: then it is not asked for */
@@ -69,6 +70,8 @@ struct wm_upstream {
 	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
 	char source[256];
 	struct wm_timer *look, *late;
+	struct wm_timer *keys; /* NULL: none are followed */
+	char keys_domain[WM_DNS_TEXT_MAX];
 	struct wm_dns_clients *clients;
 	TAILQ_HEAD(, wm_upstream_question) open;
 	SLIST_HEAD(, retired) retired;
@@ -670,6 +673,44 @@ void wm_upstream_cancel(struct wm_upstream_question *q)
 		forget(q);
 }
 
+/* --- keys that are followed ------------------------------------------------------------------- */
+static void on_keys_answer(void *arg, const struct wm_unbound_answer *a)
+{
+	struct wm_upstream *u = arg;
+
+	u->counters[WM_UPSTREAM_C_KEYS_FAILED] += a->failed || !a->secure;
+}
+
+/* libunbound looks at the keys when it validates an answer and theirs is over (RFC 5011 2.3). */
+static void on_keys(void *arg)
+{
+	struct wm_upstream *u = arg;
+	struct wm_unbound_ask *ask; /* ends with the resolver, at the latest */
+
+	if (u->resolver) {
+		u->counters[WM_UPSTREAM_C_KEYS]++;
+		if (wm_unbound_ask(u->resolver, u->keys_domain, TYPE_DNSKEY, on_keys_answer, u,
+				   &ask))
+			u->counters[WM_UPSTREAM_C_KEYS_FAILED]++;
+	}
+	wm_timer_arm(u->keys, u->c.anchor_every_ms);
+}
+
+/* @return false: no memory. */
+static bool follow_keys(struct wm_upstream *u)
+{
+	int r = wm_upstream_anchors(&u->c);
+
+	if (r)
+		wm_error("dns.trust_anchor", "path=%s text=%s", wm_log_q(u->c.anchor_path),
+			 wm_log_q(wm_err_str(r)));
+	if (!*u->c.anchor_path)
+		return true;
+	wm_upstream_anchor_domain(&u->c, u->keys_domain);
+	u->keys = wm_timer_new(u->loop, on_keys, u);
+	return u->keys && !wm_timer_arm(u->keys, 0);
+}
+
 /* --- TLS -------------------------------------------------------------------------------------- */
 /* @return false: some server cannot be asked. */
 static bool make_relays(struct wm_upstream *u)
@@ -698,8 +739,7 @@ static bool make_relays(struct wm_upstream *u)
 struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_config *c)
 {
 	struct wm_upstream *u = calloc(1, sizeof(*u));
-	bool relays;
-	int r;
+	bool ready;
 
 	if (!u)
 		return NULL;
@@ -710,15 +750,11 @@ struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_
 	u->clients = wm_dns_clients_new(c->questions_max, c->per_client_max);
 	u->look = wm_timer_new(l, on_look, u);
 	u->late = wm_timer_new(l, on_late, u);
-	r = wm_upstream_anchors(c);
-	if (r)
-		wm_error("dns.trust_anchor", "path=%s text=%s", wm_log_q(c->anchor_path),
-			 wm_log_q(wm_err_str(r)));
-	relays = make_relays(u);
+	ready = make_relays(u) && follow_keys(u);
 	u->probes = wm_upstream_probes_new(l, &u->c, u->relays, on_loops, u);
 	u->spares = u->probes ? wm_upstream_spares_new(l, c, &u->routes, u->probes) : NULL;
 	reset_pace(u);
-	if (!relays || !u->clients || !u->look || !u->late || !u->spares) {
+	if (!ready || !u->clients || !u->look || !u->late || !u->spares) {
 		wm_upstream_free(u);
 		return NULL;
 	}
@@ -746,6 +782,7 @@ void wm_upstream_free(struct wm_upstream *u)
 	wm_upstream_relays_free(u->relays);
 	wm_timer_free(u->look);
 	wm_timer_free(u->late);
+	wm_timer_free(u->keys);
 	wm_dns_clients_free(u->clients);
 	free(u->conf);
 	free(u);

@@ -58,6 +58,7 @@ struct wm_upstream_config {
 	const char *ca_file; /* authorities of servers that speak TLS, "": the system's; borrowed */
 	char anchor_path[256];	       /* file of keys that are followed; "": none are */
 	uint64_t anchor_hold_s;	       /* a new one must have been seen for so long */
+	uint64_t anchor_every_ms;      /* they are asked for so often */
 	bool validate;		       /* DNSSEC */
 	bool caps_for_id;	       /* 0x20 */
 	const char *dns64_prefix;      /* "": none; borrowed */
@@ -100,6 +101,9 @@ struct wm_upstream_config {
 	  "connections over TLS to servers that could not be made, or broke off")                  \
 	X(TLS_UNASKED, dns_upstream_tls_unasked,                                                   \
 	  "questions that no connection over TLS took or brought an answer to: the next server's") \
+	X(KEYS, dns_upstream_keys, "questions of the agent's own for the keys that it follows")    \
+	X(KEYS_FAILED, dns_upstream_keys_failed,                                                   \
+	  "of these, without an answer that could be validated")                                   \
 	X(NAME_FLUSHED, dns_upstream_name_flushed, "times that a name was forgotten by request")   \
 	X(FLUSHED, dns_upstream_flushed, "times that the cache was emptied by request")
 enum wm_upstream_counter {

@@ -110,6 +110,25 @@ int wm_upstream_anchors(const struct wm_upstream_config *c)
 	return r;
 }
 
+void wm_upstream_anchor_domain(const struct wm_upstream_config *c, char ret[WM_DNS_TEXT_MAX])
+{
+	_cleanup_close_ int fd = open(c->anchor_path, O_RDONLY | O_CLOEXEC);
+	char text[ANCHORS_MAX], *rest = text;
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+
+	memcpy(ret, ".", sizeof("."));
+	text[n > 0 ? n : 0] = '\0';
+	for (const char *line; (line = strsep(&rest, "\n"));) {
+		size_t len = strcspn(line, " \t\r");
+
+		if (!len || *line == ';' || len >= WM_DNS_TEXT_MAX)
+			continue;
+		memcpy(ret, line, len);
+		ret[len] = '\0';
+		return;
+	}
+}
+
 /* It may lie below a name that libunbound would answer for itself (RFC 6761). */
 static void put_asked(struct wm_buf *b, const char *domain)
 {
