@@ -340,10 +340,12 @@ static int take(int o, struct ctl *c)
 	case OPT_PID:
 	case OPT_UID:
 		*(o == OPT_PID ? &c->pid : &c->uid) = optarg;
-		if (*optarg && strspn(optarg, "0123456789") == strlen(optarg))
+		if (*optarg && strspn(optarg, "0123456789") == strlen(optarg) &&
+		    strlen(optarg) <= sizeof("4294967295") - 1 &&
+		    strtoull(optarg, NULL, 10) <= UINT32_MAX)
 			return -1;
-		fprintf(stderr, "waymarkctl: --%s: a number is wanted\n",
-			o == OPT_PID ? "pid" : "uid");
+		fprintf(stderr, "waymarkctl: --%s: a number from 0 to %u is wanted\n",
+			o == OPT_PID ? "pid" : "uid", UINT32_MAX);
 		return CTL_EXIT_USAGE;
 	case OPT_ONCE:
 		c->once = true;

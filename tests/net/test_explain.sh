@@ -48,6 +48,8 @@ check "its user" 0 "$(explain -j web --pid "$within" | jq .client.uid)"
 check "of one that is not" "not steered" "$(explain -j web --pid "$outside" | jq -r .verdict)"
 matches "and why" "attached to $CG, and .* is not below it" "$(explain web --pid "$outside")"
 check "a cgroup by its path" steered "$(explain -j web --cgroup "$CG" | jq -r .verdict)"
+check "a cgroup elsewhere, by its path" "not steered" "$(explain -j web --cgroup "$CGROOT" | jq -r .verdict)"
+matches "and why" "attached to $CG, and $CGROOT is not below it" "$(explain web --cgroup "$CGROOT")"
 explain web --pid 999999999 2>/dev/null
 check "a process that is not there" 1 $?
 
@@ -61,6 +63,17 @@ check "direct" 200 "$(operator_code -X PUT "$API/v1/waymark/policies/web" -d '{"
 first=$(odds)
 check "one has it all" 1 "$(grep -o =100 <<<"$first" | wc -l)"
 check "and gets it" "${first%=100}=10" "$(who 10)"
+code -X PUT "$API/v1/agent/check/pass/ttl-w1" >/dev/null
+policy '{"balance": "maglev", "hash_on": "uid"}'
+for u in 1001 1002 1003; do
+	whose=$(explain -j web --uid $u | jq -r '[.tiers[].candidates[] | select(.odds > 0) | "\(.id)=\(.odds * 10)"] | join(" ")')
+	check "of a user, whose it is" "$whose" "$(for _ in $(seq 10); do
+		inside setpriv --reuid=$u --clear-groups -- curl -s --max-time 5 "http://$V4/"
+	done | grep -o '^w[0-9]' | sort | uniq -c | awk '{print $2"="$1}' | xargs)"
+done
+matches "a user that cannot be" "^waymarkctl: --uid: a number from 0 to 4294967295 is wanted$" "$(explain web --uid 4294967296 2>&1)"
+code -X PUT "$API/v1/agent/check/fail/ttl-w1" >/dev/null
+check "direct again" 200 "$(operator_code -X PUT "$API/v1/waymark/policies/web" -d '{"balance": "direct"}')"
 for i in w2 w3; do code -X PUT "$API/v1/agent/check/fail/ttl-$i" >/dev/null; done
 check "nobody is usable" "refused 1" "$(ask_of web '"\(.verdict) \(.refused)"')"
 inside curl -s --max-time 2 "http://$V4/"
