@@ -131,8 +131,46 @@ bpftool cgroup attach "$CG" connect4 pinned "$PINS/stranger" multi
 id=$(bpftool -j prog show pinned "$PINS/stranger" | jq .id)
 differs "a program of others" programs "program 'stranger' of other software is on connect4 of $CG .id $id, tag [0-9a-f]{16}., behind ours"
 bpftool cgroup detach "$CG" connect4 pinned "$PINS/stranger" multi
-rm -f "$PINS/stranger"
 agrees "it is gone"
+
+# --- programs of ours that are not there: detached (the agent looks for that by itself, and may be first), or never attached
+detached() {
+	bpftool link detach pinned "$PINS/links/connect4" && truth >"$TMP/report"
+	jq -r '.differences[].text' "$TMP/report" | grep -q "^connect4 was detached from $CG, or has another program there$"
+}
+until_ok 60 detached || fail "a program that was detached: $(cat "$TMP/report")"
+check "no other difference" programs "$(jq -r '[.differences[].kind] | unique | join(" ")' "$TMP/report")"
+attached() { truth >/dev/null; }
+until_ok 60 attached || fail "it is not attached again"
+stop_agent
+"$CTL" --pin-dir "$PINS" detach >/dev/null
+bpftool prog load "$TMP/stranger.o" "$PINS-stranger" type cgroup/connect4
+bpftool cgroup attach "$CG" connect4 pinned "$PINS-stranger" # it allows no other
+start_agent --set kernel.truth_interval=0
+report=$(truth)
+check "a program that could not be attached: exit status" 1 $?
+matches "in words" "^connect4 is not attached to $CG: Operation not permitted: an ancestor cgroup holds a program that allows no other" \
+	"$(jq -r '.differences[].text' <<<"$report")"
+bpftool cgroup detach "$CG" connect4 pinned "$PINS-stranger"
+rm -f "$PINS-stranger"
+stop_agent
+start_agent --set kernel.truth_interval=0
+agrees "it is"
+
+# --- programs of another run of Waymark, on a cgroup above
+mkdir "$CG/below"
+"$B/waymarkd" --set node.name=n2 --set "node.data_dir=$TMP/below" --set "kernel.pin_dir=$PINS-2" --set "kernel.cgroup=$CG/below" \
+	--set "http.socket=$TMP/below.sock" --set http.port=8501 --set dns.port=8601 --set kernel.dns=false \
+	--set registry.consul_service=false --set kernel.truth_interval=0 2>"$TMP/below.log" &
+BELOW=$!
+below() { { "$CTL" --agent http://127.0.0.1:8501 --json truth || true; } | jq -r '.differences[] | "\(.kind): \(.text)"'; }
+below_answers() { below | grep -q ^programs; }
+until_ok 60 below_answers || fail "the agent of the cgroup below answers"
+matches "programs of another run" "^programs: link [0-9]+ of another run of Waymark has connect4 on $CG \(program [0-9]+, tag [0-9a-f]{16}\)$" "$(below)"
+agrees "which is not its business"
+kill "$BELOW"
+wait "$BELOW"
+"$CTL" --pin-dir "$PINS-2" detach >/dev/null
 stop_agent
 
 # --- by itself
