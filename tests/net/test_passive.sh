@@ -62,6 +62,10 @@ check "register b" 200 "$(register b web 10.78.0.2 7001)"
 check "both are watched" 2 "$(metric listener_watched)"
 
 # One of two is killed under load, without a check: what is refused was on its way.
+curl -sN "$API/v1/waymark/events?service=web" >"$TMP/events" &
+EVENTS=$!
+fell() { grep -q '^data: .*"instance":"a",.*"status":"critical","state":"unhealthy"' "$TMP/events"; }
+told() { grep -q "^data: .*\"check\":{\"id\":\"waymark:listener:$1\",\"status\":\"$2\"}" "$TMP/events"; } # instance, status
 load "$(vip4 web)" 4 &
 LOAD=$!
 sleep 1
@@ -76,6 +80,7 @@ check "it is of its instance" a "$(check_of a ServiceID)"
 check "health has it" 1 "$(api "$API/v1/health/service/web?passing" | jq length)"
 check "counted" 1 "$(metric listener_gone_total)"
 matches "logged" 'listener.gone id=a ' "$(cat "$TMP/agent.log")"
+until_ok 10 fell || fail "no event tells of it: $(cat "$TMP/events")"
 
 # Registered again, which does away with checks: nobody listens all the same.
 check "register a again" 200 "$(code -X PUT "$API/v1/agent/service/register?replace-existing-checks" \
@@ -86,6 +91,7 @@ until_ok 10 is_status a critical || fail "the check of a comes back, not $(check
 server 0.0.0.0 7001
 WILD=$SERVER
 until_ok 10 is_status a passing || fail "the check of a passes, not $(check_of a Status)"
+until_ok 10 told a passing || fail "no event tells of its return: $(cat "$TMP/events")"
 check "both are back" 2 "$(api "$API/v1/health/service/web?passing" | jq length)"
 
 # b has its own listener and that of all addresses: only with the last of them it is gone.
@@ -104,6 +110,9 @@ check "a reload is no death" 1 "$(metric listener_gone_total)"
 kill_server "$WILD"
 until_ok 10 is_status b critical || fail "the check of b is critical"
 is_status a critical || until_ok 10 is_status a critical || fail "the check of a is critical"
+until_ok 10 told a critical || fail "no event tells of the second time: $(cat "$TMP/events")"
+kill $EVENTS
+wait $EVENTS 2>/dev/null
 check "counted" 3 "$(metric listener_gone_total)"
 
 # IPv6, and by [::].
