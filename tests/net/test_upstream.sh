@@ -43,7 +43,18 @@ END
 SOA='SOA ns host 1 3600 600 86400 60'
 printf '. 60 IN SOA ns.root. host. 1 3600 600 86400 60\n. 60 IN NS ns.root.\nns.root. 60 IN A 198.18.0.20\nworld. 60 IN NS ns.world.\nns.world. 60 IN A 198.18.0.21\n' >"$TMP/nsd/root"
 # shellcheck disable=SC2016
-printf '$ORIGIN world.\n@ 60 IN %s\n@ 60 IN NS ns\nns 60 IN A 198.18.0.21\nwww 60 IN CNAME host.deep\nhost.deep 60 IN A 192.0.2.99\nrebind 60 IN A 10.1.2.3\n' "$SOA" >"$TMP/nsd/world"
+printf '$ORIGIN world.\n@ 60 IN %s\n@ 60 IN NS ns\nns 60 IN A 198.18.0.21\nwww 60 IN CNAME host.deep\nhost.deep 60 IN A 192.0.2.99\n' "$SOA" >"$TMP/nsd/world"
+# first and last of each range, and what is next to them
+PRIVATE='0.0.0.0 0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 127.255.255.255 169.254.0.0
+	169.254.255.255 172.16.0.0 172.31.255.255 192.168.0.0 192.168.255.255 240.0.0.0 255.255.255.255
+	:: ::1 ::ffff:0.0.0.0 ::ffff:127.0.0.1 ::ffff:255.255.255.255 fc00:: fd77::1 fdff:ffff::1 fe80:: febf:ffff::1 fec0::1 feff:ffff::1'
+PUBLIC='1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 169.253.255.255 169.255.0.0
+	172.15.255.255 172.32.0.0 192.167.255.255 192.169.0.0 ::2 ::fffe:7f00:1 fbff:ffff::1 fe00::1 2001:db8::1'
+n=0
+for a in $PRIVATE $PUBLIC; do
+	n=$((n + 1))
+	case $a in *:*) echo "rebind$n 60 IN AAAA $a" ;; *) echo "rebind$n 60 IN A $a" ;; esac
+done >>"$TMP/nsd/world"
 # shellcheck disable=SC2016
 printf '$ORIGIN corp.test.\n@ 60 IN %s\n@ 60 IN NS ns\nns 60 IN A 127.0.0.22\nhost 60 IN A 10.0.0.7\n' "$SOA" >"$TMP/nsd/corp"
 (exec nsd -d -c "$TMP/nsd.conf" >"$TMP/nsd.log" 2>&1) &
@@ -149,7 +160,15 @@ printf '. 3600 IN NS ns.root.\nns.root. 3600 IN A 198.18.0.20\n' >"$TMP/hints"
 start_agent --set dns.upstream=recursion --set "dns.root_hints=$TMP/hints" --set dns.rebind_protection=true \
 	--set dns.forward=corp.test=127.0.0.22@5353
 check "recursion" "host.deep.world. 192.0.2.99" "$(ask www.world | xargs)"
-check "a private address of the world" "" "$(ask rebind.world)"
+n=0
+for a in $PRIVATE; do
+	n=$((n + 1))
+	check "a private address of the world: $a" "" "$(ask rebind$n.world)$(ask rebind$n.world AAAA)"
+done
+for a in $PUBLIC; do
+	n=$((n + 1))
+	check "one that is not: $a" "$a" "$(ask rebind$n.world)$(ask rebind$n.world AAAA)"
+done
 check "a domain with a server of its own" 10.0.0.7 "$(ask host.corp.test)"
 check "a name that does not exist there" NXDOMAIN "$(status_of none.corp.test)"
 done_testing

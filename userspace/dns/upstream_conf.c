@@ -18,10 +18,14 @@
 static const char *const root_anchors[] = {
 	". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D",
 	". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16"};
-/* RFC 1918, 3927, 4193, 4291: what no name of the world should lead to (DNS rebinding). */
+/* What no name of the world should lead to (DNS rebinding): this host (RFC 1122 3.2.1.3, which
+ * Linux connects to itself as it does ::), RFC 1918, 6598 (behind a carrier's NAT), 3927, 1122
+ * (loopback and reserved), 4291 (unspecified, loopback, v4-mapped, link-local), 3879 (site-local),
+ * 4193. */
 static const char *const private_ranges[] = {
-	"10.0.0.0/8",  "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8",
-	"240.0.0.0/4", "fd00::/8",	"fe80::/10",	  "::1/128",	    "::ffff:0:0/96"};
+	"0.0.0.0/8",	 "10.0.0.0/8",	   "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+	"172.16.0.0/12", "192.168.0.0/16", "240.0.0.0/4",   "::/128",	   "::1/128",
+	"::ffff:0:0/96", "fc00::/7",	   "fe80::/10",	    "fec0::/10"};
 
 /* What libunbound finds of a server holds for three seconds, so that one that is back is asked
  * again by then, not after a quarter of an hour; one that does not answer counts as two seconds
@@ -200,7 +204,7 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 		wm_buf_puts(b, "\tuse-caps-for-id: yes\n");
 	if (*c->root_hints)
 		wm_buf_printf(b, "\troot-hints: \"%s\"\n", c->root_hints);
-	for (size_t i = 0; c->rebind_protection && i < sizeof(private_ranges) / sizeof(char *); i++)
+	for (size_t i = 0; c->rebind_protection && i < WM_ARRAY_LEN(private_ranges); i++)
 		wm_buf_printf(b, "\tprivate-address: %s\n", private_ranges[i]);
 	put_own_domains(b, c, routes);
 	/* whoever has no server for a name must not go to the root for it */
