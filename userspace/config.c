@@ -520,10 +520,13 @@ static void on_mesh_fault(void *arg, const struct wm_err *e, bool refused)
 
 static void check_upstream(struct faults *f)
 {
+	struct wm_vip_space vips = {0};
 	struct wm_upstream_config c;
-	struct wm_err e = {0};
+	struct wm_err e = {0}, told = {0};
 
-	if (wm_config_upstream(f->s, &c, &e))
+	if (wm_config_ranges(f->s, &vips, &told)) /* check_identity() says it */
+		vips = (struct wm_vip_space){0};
+	if (wm_config_upstream(f->s, &vips, &c, &e))
 		refuse(f, &e);
 }
 

@@ -2,6 +2,7 @@
 /* config_dns.c - see config_dns.h. */
 #include "config_dns.h"
 
+#include "userspace/base/macros.h"
 #include "userspace/net/tls_client.h"
 #include "userspace/security/server_cert.h"
 
@@ -19,16 +20,27 @@ static bool is_outside(const char *domain, const char *of)
 	       (len > end && domain[len - end - 1] != '.');
 }
 
+/* A domain of ours, or a reverse zone of vip.*. */
+static bool is_ours(const char *domain, const struct wm_upstream_config *c)
+{
+	char zone[WM_VIP_ZONE_SIZE];
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(c->domains); i++)
+		if (!is_outside(domain, c->domains[i]))
+			return true;
+	for (unsigned n = 0; c->vips.mask && wm_vip_zone(&c->vips, n, zone); n++)
+		if (!is_outside(domain, zone))
+			return true;
+	return false;
+}
+
 static int check_routes(const struct wm_settings *s, const struct wm_upstream_config *c,
 			struct wm_err *e)
 {
-	const char *kube = wm_config_kube_domain(s);
-
 	for (unsigned i = 0; i < c->routes.count; i++) {
 		const char *d = c->routes.at[i].domain;
 
-		if (!is_outside(d, s->node_domain) || !is_outside(d, s->node_alt_domain) ||
-		    (kube && !is_outside(d, kube)))
+		if (is_ours(d, c))
 			return wm_err_set(e, WM_E_INVALID,
 					  "dns.forward: %.64s is ours: its names are never "
 					  "asked of others",
@@ -76,12 +88,15 @@ static int check_authorities(const struct wm_upstream_config *c, struct wm_err *
 	return r ? wm_err_set(e, r, "dns.upstream_ca_file: %s", why.text) : 0;
 }
 
-int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *ret,
-		       struct wm_err *e)
+int wm_config_upstream(const struct wm_settings *s, const struct wm_vip_space *vips,
+		       struct wm_upstream_config *ret, struct wm_err *e)
 {
+	const char *kube = wm_config_kube_domain(s);
 	int r;
 
 	*ret = (struct wm_upstream_config){
+		.domains = {s->node_domain, s->node_alt_domain, kube ? kube : ""},
+		.vips = *vips,
 		.resolv_conf = (const char *const *)s->dns_resolv_conf,
 		.own = {.addresses = (const char *const *)s->dns_addresses,
 			.port = (uint16_t)s->dns_port,

@@ -10,10 +10,10 @@
  *  WM_E_INVALID, or the error of a file that cannot be read; -EKEYEXPIRED: it would be served, but
  *  clients that check would not take it now. @p e tells. */
 int wm_config_dns_tls(const struct wm_settings *s, int64_t now_s, struct wm_err *e);
-/** @p ret borrows from @p s. @return 0, WM_E_INVALID, or the error of a file that cannot be read.
- */
-int wm_config_upstream(const struct wm_settings *s, struct wm_upstream_config *ret,
-		       struct wm_err *e);
+/** @p ret borrows from @p s. @p vips: as wm_config_ranges() reads them. @return 0, WM_E_INVALID, or
+ *  the error of a file that cannot be read. */
+int wm_config_upstream(const struct wm_settings *s, const struct wm_vip_space *vips,
+		       struct wm_upstream_config *ret, struct wm_err *e);
 /** Read the records of the operator's that @p s names; the domains are those of @p own, which are
  * in force. @return as wm_statics_read(). */
 int wm_config_statics(const struct wm_settings *s, const struct wm_settings *own,

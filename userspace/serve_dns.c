@@ -12,10 +12,11 @@
 
 #define FILL_SHARE 2 /* a half of dns.kernel_ready: the other is for what clients ask for */
 
-static int start_upstream(struct wm_dns_server *d, const struct wm_settings *s, struct wm_err *e)
+static int start_upstream(struct wm_dns_server *d, const struct wm_vip_space *vips,
+			  const struct wm_settings *s, struct wm_err *e)
 {
 	struct wm_upstream_config c;
-	int r = wm_config_upstream(s, &c, e);
+	int r = wm_config_upstream(s, vips, &c, e);
 
 	if (r || c.mode == WM_UPSTREAM_OFF)
 		return r;
@@ -215,7 +216,7 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 	*ret = wm_dns_server_new(l, registry, tables, &c);
 	if (!*ret)
 		return wm_err_set(e, -ENOMEM, "out of memory: DNS server");
-	r = start_upstream(*ret, s, e);
+	r = start_upstream(*ret, wm_registry_vip_space(registry), s, e);
 	r = r ? r : start_hot(*ret, plane, s, e);
 	r = r ? r : start_ready(*ret, plane, s, e);
 	if (!r && s->kernel_dns)

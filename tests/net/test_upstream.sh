@@ -65,6 +65,12 @@ refuses() { "$B/waymarkd" --check-config --set "node.data_dir=$TMP/data" --set k
 matches "ourselves" "dns.forward: 127.0.0.1 is this agent itself" "$(refuses .=127.0.0.1@8600)"
 matches "ourselves, as any address" "dns.forward: 0.0.0.0 is this agent itself" "$(refuses .=0.0.0.0@8600)"
 matches "our domain" "dns.forward: x.mesh.internal is ours" "$(refuses x.mesh.internal=127.0.0.11)"
+for zone in 240.in-addr.arpa 7.255.in-addr.arpa b.6.2.7.1.6.d.6.9.7.1.6.7.7.d.f.ip6.arpa 1.b.6.2.7.1.6.d.6.9.7.1.6.7.7.d.f.ip6.arpa; do
+	matches "our ranges: $zone" "dns.forward: $zone is ours" "$(refuses $zone=127.0.0.11)"
+done
+for zone in 239.in-addr.arpa ip6.arpa 1.7.1.6.7.7.d.f.ip6.arpa; do
+	check "ranges of others: $zone" "" "$(refuses $zone=127.0.0.11 | grep dns.forward)"
+done
 matches "no address" "dns.forward: an IP address is wanted.*not \"host\"" "$(refuses .=host)"
 matches "no server" "dns.forward: dns.upstream is list, and no server is there" "$(refuses '')"
 

@@ -6,6 +6,7 @@
 #pragma once
 #include "userspace/base/err.h"
 #include "userspace/net/loop.h"
+#include "userspace/registry/vip.h"
 
 #include <net/if.h>
 #include <netinet/in.h>
@@ -54,6 +55,8 @@ struct wm_upstream_config {
 	struct wm_upstream_routes routes; /* of dns.forward */
 	const char *const *resolv_conf;	  /* files, borrowed */
 	struct wm_upstream_own own;
+	const char *domains[3];	  /* ours, borrowed; "": none */
+	struct wm_vip_space vips; /* ranges whose reverse zones are ours; mask 0: none are */
 	const char *root_hints, *trust_anchor; /* files, "": built in; borrowed */
 	const char *ca_file; /* authorities of servers that speak TLS, "": the system's; borrowed */
 	char anchor_path[256];	       /* file of keys that are followed; "": none are */
