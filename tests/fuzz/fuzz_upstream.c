@@ -75,6 +75,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(made.len <= cap && made.len >= WM_DNS_HEADER_LEN);
 	kept(&q, out, made.len);
 	check(shaped(&s, out, made.len, again, sizeof(again), &second));
-	check(second.answers == made.answers);
+	check(second.put[0] == made.put[0]);
 	return 0;
 }

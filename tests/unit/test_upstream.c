@@ -194,7 +194,7 @@ Test(upstream, who_does_not_validate_is_sent_no_proofs)
 {
 	ask(WM_DNS_RD, 1232, false);
 	cr_assert(shape(true, sizeof(message) - 1, 1232));
-	cr_assert_eq(made.answers, 2);
+	cr_assert_eq(made.put[0], 2);
 	cr_assert_eq(memcmp(out, "\x12\x34\x81\x80\0\1\0\2\0\1\0\1", 12), 0, "ID, RA, no AD");
 	cr_assert_eq(memcmp(out + 12, "\1A\7eXample", 10), 0, "the question as it was asked");
 	ask(WM_DNS_RD | 0x20, 1232, false);
@@ -235,7 +235,7 @@ Test(upstream, what_does_not_fit_is_cut_at_a_record)
 		cr_assert_leq(made.len, cap);
 		cr_assert_eq(made.truncated, (out[2] & 2) != 0);
 		cr_assert_eq(made.len,
-			     12u + 15 + 11 + 16 * made.answers + (made.truncated ? 0 : 41),
+			     12u + 15 + 11 + 16 * made.put[0] + (made.truncated ? 0 : 41),
 			     "cap %zu: %zu", cap, made.len);
 	}
 }

@@ -139,8 +139,9 @@ static bool is_proof(const struct record *rr, const struct wm_dns_query *q, int 
 	       (rr->type == TYPE_DS && section == 1);
 }
 
-/* @return 1 written, 0 it did not fit, -1 malformed. */
-static int put_record(struct wm_writer *w, const struct reader *r, const struct record *rr)
+/* @return 1 written, 0 it did not fit, -1 malformed. @p ret_data: where its data stands. */
+static int put_record(struct wm_writer *w, const struct reader *r, const struct record *rr,
+		      size_t *ret_data)
 {
 	size_t begin = w->len, length_at;
 	bool whole;
@@ -151,6 +152,7 @@ static int put_record(struct wm_writer *w, const struct reader *r, const struct 
 	wm_put32(w, rr->ttl_s);
 	wm_put16(w, 0);
 	length_at = w->len - 2;
+	*ret_data = w->len;
 	whole = put_data(w, r, rr);
 	if (!wm_rr_end(w, begin, length_at))
 		return whole ? 0 : -1;
@@ -160,9 +162,10 @@ static int put_record(struct wm_writer *w, const struct reader *r, const struct 
 /* @return false: malformed. */
 static bool copy_sections(struct wm_writer *w, struct reader *r,
 			  const struct wm_upstream_shape *shape, const uint16_t have[SECTIONS],
-			  uint16_t put[SECTIONS], struct wm_upstream_made *ret)
+			  struct wm_upstream_made *ret)
 {
 	struct record rr;
+	size_t data;
 
 	for (int s = 0; s < SECTIONS; s++) {
 		for (unsigned i = 0; i < have[s]; i++) {
@@ -177,10 +180,12 @@ static bool copy_sections(struct wm_writer *w, struct reader *r,
 				ret->aged = true;
 			}
 			if (!ret->truncated)
-				n = put_record(w, r, &rr);
+				n = put_record(w, r, &rr, &data);
 			if (n < 0)
 				return false;
-			put[s] += (uint16_t)n;
+			ret->put[s] += (uint16_t)n;
+			if (n && rr.type == WM_DNS_CNAME)
+				ret->alias_at = data;
 			/* what is additional may be missing without anybody missing it */
 			ret->truncated |= !n && s < 2;
 		}
@@ -188,23 +193,23 @@ static bool copy_sections(struct wm_writer *w, struct reader *r,
 	return true;
 }
 
-static void put_header(uint8_t *out, const struct wm_upstream_shape *shape, uint16_t rcode,
-		       bool truncated, const uint16_t put[SECTIONS])
+static void put_header(uint8_t *out, const struct wm_upstream_shape *shape,
+		       const struct wm_upstream_made *made)
 {
 	const struct wm_dns_query *q = shape->q;
-	uint16_t flags =
-		(uint16_t)(WM_DNS_QR | WM_DNS_RA | (q->flags & (WM_DNS_RD | WM_DNS_CD)) | rcode);
+	uint16_t flags = (uint16_t)(WM_DNS_QR | WM_DNS_RA | (q->flags & (WM_DNS_RD | WM_DNS_CD)) |
+				    made->rcode);
 	uint16_t words[5];
 
-	if (truncated)
+	if (made->truncated)
 		flags |= WM_DNS_TC;
 	if (shape->secure && (q->flags & AD || q->edns_flags & WM_DNS_DO))
 		flags |= AD;
 	words[0] = flags;
 	words[1] = 1;
-	words[2] = put[0];
-	words[3] = put[1];
-	words[4] = (uint16_t)(put[2] + q->edns);
+	words[2] = made->put[0];
+	words[3] = made->put[1];
+	words[4] = (uint16_t)(made->put[2] + q->edns);
 	memcpy(out, shape->query, 2);
 	for (int i = 0; i < 5; i++) {
 		out[2 + 2 * i] = (uint8_t)(words[i] >> 8);
@@ -222,51 +227,65 @@ static void begin(struct wm_writer *w, const struct wm_upstream_shape *shape, ui
 	wm_put_question(w, shape->query + WM_DNS_HEADER_LEN, q->name_len, q->type, q->class);
 }
 
-/* OPT and header. @return octets. */
-static size_t finish(struct wm_writer *w, const struct wm_upstream_shape *shape, uint16_t rcode,
-		     bool truncated, const uint16_t put[SECTIONS])
+/* Read how many records the sections have, and come to the first. */
+static bool read_counts(struct reader *r, uint16_t have[SECTIONS])
+{
+	uint8_t name[WM_DNS_NAME_MAX + 1];
+
+	if (r->len < WM_DNS_HEADER_LEN)
+		return false;
+	for (int s = 0; s < SECTIONS; s++)
+		have[s] = get16(r->msg + 6 + 2 * s);
+	r->at = WM_DNS_HEADER_LEN;
+	for (unsigned i = get16(r->msg + 4); i; i--) {
+		r->at = read_name(r->msg, r->len, r->at, name);
+		if (!r->at || r->len - r->at < 4)
+			return false;
+		r->at += 4;
+	}
+	return true;
+}
+
+bool wm_upstream_begin(struct wm_writer *w, const struct wm_upstream_shape *shape,
+		       const uint8_t *packet, size_t len, uint8_t *out, size_t cap,
+		       struct wm_upstream_made *ret)
+{
+	struct reader r = {packet, len, 0};
+	uint16_t have[SECTIONS];
+
+	*ret = (struct wm_upstream_made){0};
+	if (!read_counts(&r, have))
+		return false;
+	begin(w, shape, out, cap);
+	wm_put_bytes(w, shape->before, shape->before_len);
+	ret->put[0] = shape->before_count;
+	ret->rcode = packet[3] & WM_DNS_RCODE;
+	return copy_sections(w, &r, shape, have, ret);
+}
+
+void wm_upstream_finish(struct wm_writer *w, const struct wm_upstream_shape *shape,
+			struct wm_upstream_made *made)
 {
 	if (shape->q->edns)
 		wm_put_opt(w, 0, shape->q->edns_flags, shape->extra);
-	put_header(w->out, shape, rcode, truncated, put);
-	return w->len;
+	put_header(w->out, shape, made);
+	made->len = w->len;
 }
 
 bool wm_upstream_answer(struct wm_writer *w, const struct wm_upstream_shape *shape,
 			const uint8_t *packet, size_t len, uint8_t *out, size_t cap,
 			struct wm_upstream_made *ret)
 {
-	struct reader r = {packet, len, WM_DNS_HEADER_LEN};
-	uint16_t have[SECTIONS], put[SECTIONS] = {0};
-	uint8_t name[WM_DNS_NAME_MAX + 1];
-
-	*ret = (struct wm_upstream_made){0};
-	if (len < WM_DNS_HEADER_LEN)
+	if (!wm_upstream_begin(w, shape, packet, len, out, cap, ret))
 		return false;
-	for (int s = 0; s < SECTIONS; s++)
-		have[s] = get16(packet + 6 + 2 * s);
-	for (unsigned i = get16(packet + 4); i; i--) {
-		r.at = read_name(packet, len, r.at, name);
-		if (!r.at || len - r.at < 4)
-			return false;
-		r.at += 4;
-	}
-	begin(w, shape, out, cap);
-	wm_put_bytes(w, shape->before, shape->before_len);
-	put[0] = shape->before_count;
-	if (!copy_sections(w, &r, shape, have, put, ret))
-		return false;
-	ret->rcode = packet[3] & WM_DNS_RCODE;
-	ret->answers = put[0];
-	ret->len = finish(w, shape, ret->rcode, ret->truncated, put);
+	wm_upstream_finish(w, shape, ret);
 	return true;
 }
 
-size_t wm_upstream_error(struct wm_writer *w, const struct wm_upstream_shape *shape, uint16_t rcode,
-			 uint8_t *out, size_t cap)
+void wm_upstream_error(struct wm_writer *w, const struct wm_upstream_shape *shape, uint16_t rcode,
+		       uint8_t *out, size_t cap, struct wm_upstream_made *ret)
 {
-	static const uint16_t none[SECTIONS];
-
+	*ret = (struct wm_upstream_made){.rcode = rcode};
 	begin(w, shape, out, cap);
-	return finish(w, shape, rcode, false, none);
+	wm_upstream_finish(w, shape, ret);
 }

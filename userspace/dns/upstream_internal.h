@@ -130,9 +130,11 @@ struct wm_upstream_shape {
 };
 struct wm_upstream_made {
 	size_t len;
-	uint16_t rcode, answers;
+	uint16_t rcode;
+	uint16_t put[3]; /* records of answer, authority, additional but for OPT */
 	bool truncated;
-	bool aged; /* the TTL of some record is over */
+	bool aged;	 /* the TTL of some record is over */
+	size_t alias_at; /* where the name that the last CNAME leads to stands in it */
 };
 /** Write the answer to the client's query at @p out from libunbound's message: flags, the question
  *  as the client wrote it, records without those of DNSSEC for who does not want them, cut with TC
@@ -140,9 +142,16 @@ struct wm_upstream_made {
 bool wm_upstream_answer(struct wm_writer *w, const struct wm_upstream_shape *shape,
 			const uint8_t *packet, size_t len, uint8_t *out, size_t cap,
 			struct wm_upstream_made *ret);
-/** An error in its place: header, question, OPT. @return octets. */
-size_t wm_upstream_error(struct wm_writer *w, const struct wm_upstream_shape *shape, uint16_t rcode,
-			 uint8_t *out, size_t cap);
+/** All of it but OPT and header: more records may be written and counted in ret->put, until
+ *  wm_upstream_finish(). */
+bool wm_upstream_begin(struct wm_writer *w, const struct wm_upstream_shape *shape,
+		       const uint8_t *packet, size_t len, uint8_t *out, size_t cap,
+		       struct wm_upstream_made *ret);
+void wm_upstream_finish(struct wm_writer *w, const struct wm_upstream_shape *shape,
+			struct wm_upstream_made *made);
+/** An error in its place: header, question, OPT. */
+void wm_upstream_error(struct wm_writer *w, const struct wm_upstream_shape *shape, uint16_t rcode,
+		       uint8_t *out, size_t cap, struct wm_upstream_made *ret);
 #define WM_UPSTREAM_STALE_TTL_S 30 /* RFC 8767 4 */
 /* What libunbound says of it in its place: no record that it keeps has as much. */
 #define WM_UPSTREAM_STALE_MARK_S 2147483647

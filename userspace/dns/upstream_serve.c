@@ -82,7 +82,7 @@ static void note(struct wm_dns_server *s, const struct wm_upstream_made *made)
 		[WM_DNS_SERVFAIL] = WM_DNS_C_SERVFAIL, [WM_DNS_NXDOMAIN] = WM_DNS_C_NXDOMAIN,
 		[WM_DNS_NOTIMP] = WM_DNS_C_NOTIMP,     [WM_DNS_REFUSED] = WM_DNS_C_REFUSED};
 	bool found = made->rcode > WM_DNS_REFUSED ||
-		     (made->rcode == WM_DNS_NOERROR && (made->answers || made->truncated));
+		     (made->rcode == WM_DNS_NOERROR && (made->put[0] || made->truncated));
 
 	s->counters[found ? WM_DNS_C_ANSWERED : by_rcode[made->rcode]]++;
 	s->counters[WM_DNS_C_TRUNCATED] += made->truncated;
@@ -94,9 +94,9 @@ static bool make(struct wm_dns_server *s, const struct wm_upstream_shape *shape,
 {
 	if (code != WM_UPSTREAM_ANSWERED || !a ||
 	    !wm_upstream_answer(&s->reply.w, shape, a->packet, a->len, s->answer, cap, ret)) {
-		*ret = (struct wm_upstream_made){
-			.rcode = code == WM_UPSTREAM_REFUSED ? WM_DNS_REFUSED : WM_DNS_SERVFAIL};
-		ret->len = wm_upstream_error(&s->reply.w, shape, ret->rcode, s->answer, cap);
+		wm_upstream_error(&s->reply.w, shape,
+				  code == WM_UPSTREAM_REFUSED ? WM_DNS_REFUSED : WM_DNS_SERVFAIL,
+				  s->answer, cap, ret);
 		return false;
 	}
 	if (ret->aged)
