@@ -52,6 +52,33 @@ static void kept(const struct wm_dns_query *q, const uint8_t *data, size_t size)
 	free(exact);
 }
 
+static bool ends(void *arg, const uint8_t *folded, size_t len)
+{
+	unsigned *left = arg;
+
+	check(len <= WM_DNS_NAME_MAX && !folded[len - 1]);
+	for (size_t i = 0; i < len; i += folded[i] + 1u)
+		check(folded[i] <= WM_DNS_LABEL_MAX);
+	return !(*left)--;
+}
+
+/* The chain of aliases up to any of them, as what leads to a name of ours. */
+static void led(struct wm_upstream_shape s, const uint8_t *data, size_t size, uint8_t *out)
+{
+	static const uint8_t name[WM_NAME_BUF] = "\1a\7example";
+	struct wm_upstream_made made;
+	unsigned left = size % 4;
+	uint8_t *exact = malloc(size ? size : 1);
+
+	check(exact != NULL);
+	memcpy(exact, data, size);
+	s.only = wm_upstream_chain(exact, size, name, ends, &left);
+	free(exact);
+	check(!s.only || size > WM_DNS_HEADER_LEN);
+	if (s.only && shaped(&s, data, size, out, WM_DNS_TCP_MAX, &made) && !made.truncated)
+		check(made.alias_at && made.put[0] <= s.only && !made.put[1] && !made.put[2]);
+}
+
 /* The first octet chooses what the client is like. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -69,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(wm_dns_parse(query, sizeof(query) - 1, &q) == WM_DNS_OK);
 	kept(&q, data + 1, size - 1);
 	s = (struct wm_upstream_shape){.query = query, .q = &q, .secure = data[0] & 2};
+	led(s, data + 1, size - 1, out);
 	cap = data[0] & 8 ? sizeof(out) : WM_DNS_UDP_MAX;
 	if (!shaped(&s, data + 1, size - 1, out, cap, &made))
 		return 0;

@@ -234,8 +234,7 @@ Test(upstream, what_does_not_fit_is_cut_at_a_record)
 		cr_assert(shape(false, sizeof(message) - 1, cap));
 		cr_assert_leq(made.len, cap);
 		cr_assert_eq(made.truncated, (out[2] & 2) != 0);
-		cr_assert_eq(made.len,
-			     12u + 15 + 11 + 16 * made.put[0] + (made.truncated ? 0 : 41),
+		cr_assert_eq(made.len, 12u + 15 + 11 + 16 * made.put[0] + (made.truncated ? 0 : 41),
 			     "cap %zu: %zu", cap, made.len);
 	}
 }
@@ -245,6 +244,63 @@ Test(upstream, what_is_cut_off_is_no_answer)
 	ask(WM_DNS_RD, 1232, true);
 	for (size_t len = 0; len < sizeof(message) - 1; len++)
 		cr_assert_not(shape(false, len, 1232), "%zu octets", len);
+}
+
+/* a.example A?: an alias of B.example, with its signature, that of C.mesh, and what is said of it.
+ */
+static const uint8_t chain[] = "\0\0\x81\x80\0\1\0\5\0\0\0\0"
+			       "\1a\7example\0\0\1\0\1"
+			       "\xc0\x0c\0\5\0\1\0\0\0\x0a\0\4\1B\xc0\x0e"
+			       "\xc0\x0c\0\x2e\0\1\0\0\0\x0a\0\4sign"
+			       "\1b\xc0\x0e\0\5\0\1\0\0\0\x0a\0\x08\1C\4mesh\0"
+			       "\1B\xc0\x0e\0\x2e\0\1\0\0\0\x0a\0\4sign"
+			       "\1c\4mesh\0\0\1\0\1\0\0\0\x0a\0\4\xc0\0\2\x42";
+
+static bool is_mesh(void *arg, const uint8_t *folded, size_t len)
+{
+	(*(unsigned *)arg)++;
+	return len == 8 && memcmp(folded, "\1c\4mesh", 8) == 0;
+}
+
+static bool is_nothing(void *arg, const uint8_t *folded, size_t len)
+{
+	(void)arg;
+	cr_assert(folded[0] == 1 && !folded[len - 1]);
+	return false;
+}
+
+Test(upstream, where_aliases_lead)
+{
+	const uint8_t name[WM_NAME_BUF] = "\1a\7example", other[WM_NAME_BUF] = "\1x\7example";
+	unsigned names = 0;
+
+	cr_assert_eq(wm_upstream_chain(chain, sizeof(chain) - 1, name, is_mesh, &names), 4,
+		     "with what signs the last");
+	cr_assert_eq(names, 2);
+	cr_assert_eq(wm_upstream_chain(chain, sizeof(chain) - 1, name, is_nothing, NULL), 0);
+	cr_assert_eq(wm_upstream_chain(chain, sizeof(chain) - 1, other, is_mesh, &names), 0);
+	cr_assert_eq(names, 2, "aliases of another name are none of it");
+	for (size_t len = 0; len < sizeof(chain) - 1; len++) {
+		uint8_t *exact = malloc(len ? len : 1);
+
+		memcpy(exact, chain, len);
+		cr_assert_leq(wm_upstream_chain(exact, len, name, is_mesh, &names), 4);
+		free(exact);
+	}
+}
+
+Test(upstream, so_many_records_and_no_more)
+{
+	struct wm_upstream_shape s = {.query = query, .q = &q, .only = 4};
+
+	ask(WM_DNS_RD, 1232, false);
+	cr_assert(wm_upstream_begin(&w, &s, chain, sizeof(chain) - 1, out, 1232, &made));
+	cr_assert_eq(memcmp(out + made.alias_at, "\1C\4mesh", 8), 0);
+	wm_upstream_finish(&w, &s, &made);
+	cr_assert_eq(memcmp(out + 4, "\0\1\0\2\0\0\0\1", 8), 0, "two aliases, OPT");
+	ask(WM_DNS_RD, 1232, true);
+	cr_assert(wm_upstream_begin(&w, &s, chain, sizeof(chain) - 1, out, 1232, &made));
+	cr_assert_eq(made.put[0], 4, "with signatures");
 }
 
 /* Questions of 20 ms, of which one of so many takes 300. */

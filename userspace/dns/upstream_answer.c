@@ -256,6 +256,10 @@ bool wm_upstream_begin(struct wm_writer *w, const struct wm_upstream_shape *shap
 	*ret = (struct wm_upstream_made){0};
 	if (!read_counts(&r, have))
 		return false;
+	if (shape->only) {
+		have[0] = shape->only < have[0] ? shape->only : have[0];
+		have[1] = have[2] = 0;
+	}
 	begin(w, shape, out, cap);
 	wm_put_bytes(w, shape->before, shape->before_len);
 	ret->put[0] = shape->before_count;
@@ -288,4 +292,53 @@ void wm_upstream_error(struct wm_writer *w, const struct wm_upstream_shape *shap
 	*ret = (struct wm_upstream_made){.rcode = rcode};
 	begin(w, shape, out, cap);
 	wm_upstream_finish(w, shape, ret);
+}
+
+/* --- where aliases lead ------------------------------------------------------------------------
+ */
+static size_t fold(uint8_t *name)
+{
+	size_t len = 0;
+
+	for (; name[len]; len += name[len] + 1u)
+		for (unsigned i = 1; i <= name[len]; i++)
+			if (name[len + i] >= 'A' && name[len + i] <= 'Z')
+				name[len + i] |= 0x20;
+	return len + 1;
+}
+
+/* Is its owner the name, which is folded? Folds it. */
+static bool is_of(struct record *rr, const uint8_t *name)
+{
+	size_t len = fold(rr->owner);
+
+	return memcmp(rr->owner, name, len) == 0;
+}
+
+uint16_t wm_upstream_chain(const uint8_t *packet, size_t len, const uint8_t name[WM_NAME_BUF],
+			   bool (*ends)(void *arg, const uint8_t *folded, size_t len), void *arg)
+{
+	uint8_t at[WM_NAME_BUF] = {0}, next[WM_NAME_BUF];
+	struct reader r = {packet, len, 0};
+	uint16_t have[SECTIONS], n = 0;
+	struct record rr;
+
+	if (!read_counts(&r, have))
+		return 0;
+	for (memcpy(at, name, WM_NAME_BUF); n < have[0] && read_record(&r, &rr); n++) {
+		if (rr.type != WM_DNS_CNAME || !is_of(&rr, at))
+			continue;
+		memset(next, 0, sizeof(next));
+		if (!read_name(packet, rr.data + rr.data_len, rr.data, next))
+			return 0;
+		if (ends(arg, next, fold(next))) {
+			/* with what signs it */
+			for (n++; n < have[0] && read_record(&r, &rr) && rr.type == TYPE_RRSIG &&
+				  is_of(&rr, at);)
+				n++;
+			return n;
+		}
+		memcpy(at, next, sizeof(at));
+	}
+	return 0;
 }

@@ -127,6 +127,7 @@ struct wm_upstream_shape {
 	size_t before_len;	      /* behind the question as they were written there */
 	uint16_t before_count;
 	const struct wm_dns_extra *extra; /* of the answer's OPT; NULL: nothing */
+	uint16_t only; /* so many records of the answer section and nothing else; 0: all there is */
 };
 struct wm_upstream_made {
 	size_t len;
@@ -152,6 +153,11 @@ void wm_upstream_finish(struct wm_writer *w, const struct wm_upstream_shape *sha
 /** An error in its place: header, question, OPT. */
 void wm_upstream_error(struct wm_writer *w, const struct wm_upstream_shape *shape, uint16_t rcode,
 		       uint8_t *out, size_t cap, struct wm_upstream_made *ret);
+/** Follow the aliases of an answer from @p name on, folded, zeros behind: @p ends is asked of each
+ *  name that one leads to, the same way. @return records of the answer up to that alias, with its
+ *  signatures; 0: it said true of none, or the message cannot be read. */
+uint16_t wm_upstream_chain(const uint8_t *packet, size_t len, const uint8_t name[WM_NAME_BUF],
+			   bool (*ends)(void *arg, const uint8_t *folded, size_t len), void *arg);
 #define WM_UPSTREAM_STALE_TTL_S 30 /* RFC 8767 4 */
 /* What libunbound says of it in its place: no record that it keeps has as much. */
 #define WM_UPSTREAM_STALE_MARK_S 2147483647
