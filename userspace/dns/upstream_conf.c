@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -140,6 +142,11 @@ static void put_asked(struct wm_buf *b, const char *domain)
 		      domain, domain);
 }
 
+static void put_insecure(struct wm_buf *b, const char *zone)
+{
+	wm_buf_printf(b, "\tdomain-insecure: \"%s\"\n", zone);
+}
+
 /* Domains of the operator's own: they may hold private addresses, and are signed by nobody. */
 static void put_own_domains(struct wm_buf *b, const struct wm_upstream_config *c,
 			    const struct wm_upstream_routes *routes)
@@ -153,8 +160,58 @@ static void put_own_domains(struct wm_buf *b, const struct wm_upstream_config *c
 		if (c->rebind_protection)
 			wm_buf_printf(b, "\tprivate-domain: \"%s\"\n", d);
 		if (c->validate)
-			wm_buf_printf(b, "\tdomain-insecure: \"%s\"\n", d);
+			put_insecure(b, d);
 	}
+}
+
+/* A zone in which nothing is, for all that are ours: where an alias of others leads to such a name,
+ * libunbound's answer ends there, and upstream_serve.c goes on. The TTLs are not those of what is
+ * said of our names: they let the alias itself stay for as long as it may. */
+static const char own_zone[] = "@ 86400 IN SOA . . 1 86400 86400 86400 86400\n"
+			       "@ 86400 IN NS .\n";
+
+/* libunbound reads zones from files only: this one has no name, and lives as long as the process.
+ * @return -1: it cannot be made. */
+static int own_zone_file(void)
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = memfd_create("own.zone", MFD_CLOEXEC);
+	if (fd >= 0 && pwrite(fd, own_zone, sizeof(own_zone) - 1, 0) != sizeof(own_zone) - 1)
+		return -1;
+	return fd;
+}
+
+/* The stub makes a hole in what is forwarded, which libunbound does for no auth-zone. */
+static void put_own_zone(struct wm_buf *b, const char *zone)
+{
+	wm_buf_printf(b,
+		      "stub-zone:\n\tname: \"%s\"\n"
+		      "auth-zone:\n\tname: \"%s\"\n\tfor-downstream: no\n\tfor-upstream: yes\n"
+		      "\tfallback-enabled: no\n\tzonefile: \"/proc/self/fd/%d\"\n",
+		      zone, zone, own_zone_file());
+}
+
+/* Is the domain of this place there, and not the one before once more? */
+static bool is_own_domain(const struct wm_upstream_config *c, unsigned place)
+{
+	const char *d = c->domains[place];
+
+	return d && *d &&
+	       (!place || !c->domains[place - 1] || strcasecmp(d, c->domains[place - 1]) != 0);
+}
+
+static void each_own_zone(struct wm_buf *b, const struct wm_upstream_config *c,
+			  void (*put)(struct wm_buf *b, const char *zone))
+{
+	char zone[WM_VIP_ZONE_SIZE];
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(c->domains); i++)
+		if (is_own_domain(c, i))
+			put(b, c->domains[i]);
+	for (unsigned n = 0; c->vips.mask && wm_vip_zone(&c->vips, n, zone); n++)
+		put(b, zone);
 }
 
 static bool has_default(const struct wm_upstream_routes *routes)
@@ -210,6 +267,11 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 	/* whoever has no server for a name must not go to the root for it */
 	if (c->mode != WM_UPSTREAM_RECURSION && !has_default(routes))
 		wm_buf_puts(b, "\tlocal-zone: \".\" always_refuse\n");
+	if (c->validate) /* nobody signs them */
+		each_own_zone(b, c, put_insecure);
+	if (own_zone_file() < 0)
+		return false;
+	each_own_zone(b, c, put_own_zone);
 	for (unsigned i = 0; i < routes->count; i++)
 		put_zone(b, &routes->at[i]);
 	return !b->failed;
