@@ -47,9 +47,7 @@ static bool same_name(const uint8_t *a, const uint8_t *b)
 	return !*b;
 }
 
-/* Records from @p at on whose owner is the question are in truth @p owner's, a place in the
- * message: those of tables are written with the pointer that nearly all of them want. */
-static void own(struct wm_writer *w, size_t at, size_t owner)
+void wm_reply_own(struct wm_writer *w, size_t at, size_t owner)
 {
 	while (at + WM_DNS_RR_DATA <= w->len && w->out[at] >= 0xc0) {
 		if (w->out[at] == 0xc0 && w->out[at + 1] == WM_DNS_HEADER_LEN) {
@@ -100,7 +98,7 @@ static void follow(struct wm_reply *r, const uint8_t *target, size_t at)
 		lead(r, folded, len);
 	else if (r->ask.kind != WM_ASK_REVERSE)
 		wm_reply_answer(r);
-	own(&r->w, begin, at);
+	wm_reply_own(&r->w, begin, at);
 	/* the name that was asked for is there, whatever it leads to */
 	if (r->rcode == WM_DNS_NXDOMAIN)
 		r->rcode = WM_DNS_NOERROR;

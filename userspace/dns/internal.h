@@ -79,6 +79,7 @@ void wm_ask_parse(const struct wm_dns_server *s, const uint8_t *folded, size_t l
 void wm_ask_reverse(const uint8_t *folded, struct wm_dns_ask *ret);
 
 /* --- write.c --- */
+#define WM_DNS_POINTER_MAX 0x3fff /* a pointer has 14 bits: RFC 1035 4.1.4 */
 struct wm_writer {
 	uint8_t *out;
 	size_t len, cap;
@@ -225,6 +226,11 @@ bool wm_dns_give(struct wm_dns_server *s, const uint8_t *folded, size_t len, uin
 void wm_reply_source(struct wm_reply *r, uint16_t source);
 /** SOA and NS of r->zone, or of the domain, which is r->question. */
 void wm_reply_apex(struct wm_reply *r);
+/** Begin s->reply behind what is written at s->reply.w: records of @p target, a name of ours,
+ *  folded, which an alias of others leads to that has it @p at this place of the message, or an SOA
+ *  where there are none; without header and OPT. As of any reply, it may lead on. */
+void wm_reply_led(struct wm_dns_server *s, const struct wm_dns_query *q, bool tcp,
+		  const uint8_t *target, size_t len, size_t at);
 /** Addresses of this agent's node. */
 void wm_reply_own_node(struct wm_reply *r);
 /** The same as wm_ready_config.remake of a server. */
@@ -253,6 +259,9 @@ void wm_reply_service_alias(struct wm_reply *r);
 /** CNAME of the question's name, and what it leads to where that is ours. @return false: it is an
  *  alias of itself. */
 bool wm_reply_alias(struct wm_reply *r, const uint8_t *target);
+/** Records from @p at on whose owner is the question are in truth @p owner's, a place in the
+ *  message: those of tables are written with the pointer that nearly all of them want. */
+void wm_reply_own(struct wm_writer *w, size_t at, size_t owner);
 /** CNAME of a node whose address is a host name. */
 void wm_reply_node_alias(struct wm_reply *r, const struct wm_node *n);
 

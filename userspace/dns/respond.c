@@ -448,13 +448,10 @@ size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len
 	return bare(s, query, len, WM_DNS_SERVFAIL, out, cap);
 }
 
-/* All but header and OPT, of a query whose question and OPT were read; r->extra and r->bad_options
- * are set. */
-static void build(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
-		  bool tcp, uint8_t *out, size_t cap)
+/* Nothing of it is said yet. */
+static void begin(struct wm_dns_server *s, const struct wm_dns_query *q, bool tcp)
 {
 	struct wm_reply *r = &s->reply;
-	uint8_t folded[WM_NAME_BUF] = {0};
 
 	r->s = s;
 	r->q = *q;
@@ -468,6 +465,40 @@ static void build(struct wm_dns_server *s, const uint8_t *query, const struct wm
 	r->serial_at = 0;
 	r->turns = 0;
 	r->rcode = r->answers = r->authorities = r->additionals = 0;
+}
+
+/* Records of r->question, or that there are none. */
+static void answer(struct wm_reply *r)
+{
+	wm_reply_answer(r);
+	if (!r->answers && !r->truncated &&
+	    (r->rcode == WM_DNS_NOERROR || r->rcode == WM_DNS_NXDOMAIN))
+		r->authorities += put_soa(r, r->s->c.negative_ttl_s);
+}
+
+void wm_reply_led(struct wm_dns_server *s, const struct wm_dns_query *q, bool tcp,
+		  const uint8_t *target, size_t len, size_t at)
+{
+	struct wm_reply *r = &s->reply;
+	size_t from = r->w.len;
+
+	begin(s, q, tcp);
+	r->lead_len = 0;
+	r->question = target;
+	wm_reply_ask(r, target, len);
+	answer(r);
+	wm_reply_own(&r->w, from, at);
+}
+
+/* All but header and OPT, of a query whose question and OPT were read; r->extra and r->bad_options
+ * are set. */
+static void build(struct wm_dns_server *s, const uint8_t *query, const struct wm_dns_query *q,
+		  bool tcp, uint8_t *out, size_t cap)
+{
+	struct wm_reply *r = &s->reply;
+	uint8_t folded[WM_NAME_BUF] = {0};
+
+	begin(s, q, tcp);
 	r->question = query + WM_DNS_HEADER_LEN;
 	for (unsigned i = 0; i < q->name_len; i++)
 		folded[i] = r->question[i] >= 'A' && r->question[i] <= 'Z'
@@ -477,12 +508,8 @@ static void build(struct wm_dns_server *s, const uint8_t *query, const struct wm
 	wm_write_begin(&r->w, out, cap - (q->edns ? WM_DNS_OPT_LEN + r->extra.len : 0));
 	wm_put_question(&r->w, r->question, q->name_len, q->type, q->class);
 	r->rcode = check_question(r);
-	if (r->rcode == WM_DNS_NOERROR) {
-		wm_reply_answer(r);
-		if (!r->answers && !r->truncated &&
-		    (r->rcode == WM_DNS_NOERROR || r->rcode == WM_DNS_NXDOMAIN))
-			r->authorities += put_soa(r, s->c.negative_ttl_s);
-	}
+	if (r->rcode == WM_DNS_NOERROR)
+		answer(r);
 	if (r->rcode == WM_DNS_SERVFAIL) { /* whatever was written of an answer: question only */
 		r->w.len = WM_DNS_HEADER_LEN + q->name_len + 4u;
 		r->answers = r->authorities = r->additionals = 0;

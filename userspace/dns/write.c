@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#define POINTER_MAX 0x3fff /* a pointer has 14 bits: RFC 1035 4.1.4 */
-#define JUMPS_MAX   16	   /* pointers followed while names are compared */
+#define POINTER_MAX WM_DNS_POINTER_MAX
+#define JUMPS_MAX   16 /* pointers followed while names are compared */
 
 void wm_put_bytes(struct wm_writer *w, const void *data, size_t len)
 {
