@@ -23,8 +23,11 @@ struct wm_dns_passed {
 	int fd; /* a socket of ours, which live as long as the server */
 	struct sockaddr_storage from;
 	socklen_t from_len;
-	size_t control_len, len, before_len; /* before: records that lead to it, behind the query */
+	size_t control_len, len;
+	uint8_t *before;   /* records that lead to what is asked now; NULL: the client asked it */
+	size_t before_len; /* as in struct wm_upstream_shape */
 	uint16_t before_count;
+	uint8_t asked[WM_NAME_BUF]; /* of others now, folded, zeros behind */
 	uint8_t control[CONTROL_MAX] __attribute__((aligned(8)));
 	bool asking, done;
 	uint64_t begun_ns;
@@ -33,6 +36,12 @@ struct wm_dns_passed {
 	unsigned side;		 /* of the resolvers: wm_hot_side() */
 	uint8_t query[];
 };
+
+static void passed_free(struct wm_dns_passed *p)
+{
+	free(p->before);
+	free(p);
+}
 
 /* The name of a query in lower case, zeros behind. */
 static void fold_name(const uint8_t *query, const struct wm_dns_query *q,
@@ -56,6 +65,12 @@ bool wm_dns_may_keep(struct wm_dns_server *s, const uint8_t *query, const struct
 	return ask.kind == WM_ASK_OUTSIDE;
 }
 
+static bool is_of_others(const struct wm_dns_server *s, const struct wm_dns_ask *ask, uint16_t type)
+{
+	return ask->kind == WM_ASK_OUTSIDE ||
+	       (ask->kind == WM_ASK_REVERSE && wm_reverse_elsewhere(s, ask, type));
+}
+
 /* Folds the name into @p folded. */
 static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, size_t len,
 			 struct wm_dns_query *q, uint8_t folded[WM_NAME_BUF])
@@ -71,8 +86,7 @@ static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, si
 		return false;
 	fold_name(query, q, folded);
 	wm_ask_parse(s, folded, q->name_len, &ask);
-	return ask.kind == WM_ASK_OUTSIDE ||
-	       (ask.kind == WM_ASK_REVERSE && wm_reverse_elsewhere(s, &ask, q->type));
+	return is_of_others(s, &ask, q->type);
 }
 
 static void note(struct wm_dns_server *s, const struct wm_upstream_made *made)
@@ -118,9 +132,13 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 {
 	struct wm_dns_server *s = p->s;
 	struct wm_dns_extra extra;
-	const struct wm_upstream_shape shape = {
-		p->query,      &p->q,		a && a->secure, p->query + p->len,
-		p->before_len, p->before_count, &extra};
+	const struct wm_upstream_shape shape = {.query = p->query,
+						.q = &p->q,
+						.secure = a && a->secure,
+						.before = p->before,
+						.before_len = p->before_len,
+						.before_count = p->before_count,
+						.extra = &extra};
 	struct wm_upstream_made made = {0};
 	size_t cap = p->conn			       ? WM_DNS_TCP_MAX
 		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
@@ -131,8 +149,8 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 	wm_dns_note_cookie(s, &extra);
 	/* what an alias of ours leads to is not what others say of its name, nor is what was asked
 	 * before the servers changed */
-	if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before_len &&
-	    p->anew == s->anew && wm_dns_may_keep(s, p->query, &p->q))
+	if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before && p->anew == s->anew &&
+	    wm_dns_may_keep(s, p->query, &p->q))
 		wm_hot_answered(s->hot, &p->q, s->answer, made.len, p->side);
 	p->level = made.aged	     ? WM_DNS_LEVEL_STALE
 		   : a && a->second  ? WM_DNS_LEVEL_SECOND
@@ -171,7 +189,7 @@ static void on_result(void *arg, enum wm_upstream_code code, const struct wm_unb
 	if (!conn)
 		send_datagram(p, len);
 	if (!p->asking)
-		free(p);
+		passed_free(p);
 	if (conn)
 		wm_dns_conn_answered(conn, s->answer, len);
 }
@@ -198,35 +216,66 @@ static void answer_any(struct wm_dns_passed *p, const uint8_t *folded)
 }
 
 /* Of who has what the kernel has: it is the newest. */
-static void ask_others(struct wm_dns_passed *p, const uint8_t *folded)
+static struct wm_upstream_question *ask_side(struct wm_dns_passed *p)
 {
 	uint8_t client[WM_DNS_CLIENT_LEN];
 	unsigned how = p->q.flags & WM_DNS_CD ? 0 : WM_UPSTREAM_CHECKED;
 
 	wm_dns_client_of(&p->from, client);
-	p->side = wm_hot_side(p->s->hot, folded, p->q.type);
+	p->side = wm_hot_side(p->s->hot, p->asked, p->q.type);
 	how |= p->side ? WM_UPSTREAM_OTHER : 0;
-	p->question = wm_upstream_ask(p->s->upstream, folded, p->q.type, client, how, on_result, p);
+	return wm_upstream_ask(p->s->upstream, p->asked, p->q.type, client, how, on_result, p);
+}
+
+/* @p p may be gone after it. */
+static void ask_others(struct wm_dns_passed *p)
+{
+	struct wm_upstream_question *question = NULL;
+	bool within = p->asking;
+
+	p->asking = true;
+	if (p->q.type == WM_DNS_ANY)
+		answer_any(p, p->asked);
+	else
+		question = ask_side(p);
+	/* an answer that came at once may have led to another question */
+	if (question)
+		p->question = question;
+	p->asking = within;
+	if (p->done && !within)
+		passed_free(p);
 }
 
 static void pass(struct wm_dns_passed *p, const uint8_t *folded, struct wm_dns_passed_list *list)
 {
 	LIST_INSERT_HEAD(list, p, entry);
 	p->s->passed_count++;
-	p->asking = true;
-	if (p->q.type == WM_DNS_ANY)
-		answer_any(p, folded);
-	else
-		ask_others(p, folded);
-	p->asking = false;
-	if (p->done)
-		free(p);
+	memcpy(p->asked, folded, sizeof(p->asked));
+	ask_others(p);
+}
+
+/* Remember the records of the message that was just made, which lead to a name of others.
+ * @return false: without memory. */
+static bool keep_before(struct wm_dns_passed *p, uint16_t count)
+{
+	const struct wm_reply *r = &p->s->reply;
+	size_t question = WM_DNS_HEADER_LEN + p->q.name_len + 4u, len = r->lead_end - question;
+	uint8_t *before = malloc(len);
+
+	if (!before)
+		return false;
+	memcpy(before, r->w.out + question, len);
+	free(p->before);
+	p->before = before;
+	p->before_len = len;
+	p->before_count = count;
+	return true;
 }
 
 static struct wm_dns_passed *passed_new(struct wm_dns_server *s, const struct wm_dns_query *q,
-					const uint8_t *query, size_t len, int fd, size_t before_len)
+					const uint8_t *query, size_t len, int fd)
 {
-	struct wm_dns_passed *p = malloc(sizeof(*p) + len + before_len);
+	struct wm_dns_passed *p = malloc(sizeof(*p) + len);
 
 	if (!p)
 		return NULL;
@@ -266,7 +315,7 @@ bool wm_dns_pass_datagram(struct wm_dns_server *s, int fd, const struct msghdr *
 
 	if (!s->upstream || !is_elsewhere(s, query, len, &q, folded))
 		return false;
-	p = passed_new(s, &q, query, len, fd, 0);
+	p = passed_new(s, &q, query, len, fd);
 	if (!p)
 		return false; /* refused, as without upstream */
 	from_datagram(p, h);
@@ -283,7 +332,7 @@ bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 
 	if (!s->upstream || !is_elsewhere(s, query, len, &q, folded))
 		return false;
-	p = passed_new(s, &q, query, len, fd, 0);
+	p = passed_new(s, &q, query, len, fd);
 	if (!p)
 		return false;
 	from_conn(p, c, fd);
@@ -297,18 +346,16 @@ bool wm_dns_pass_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 static struct wm_dns_passed *led(struct wm_dns_server *s, const uint8_t *query, size_t len, int fd)
 {
 	const struct wm_reply *r = &s->reply;
-	size_t question = WM_DNS_HEADER_LEN + r->q.name_len + 4u;
 	struct wm_dns_passed *p;
 
 	if (!s->upstream || !r->lead_len || r->truncated || !(r->q.flags & WM_DNS_RD) ||
 	    r->q.class != WM_DNS_IN)
 		return NULL;
-	p = passed_new(s, &r->q, query, len, fd, r->lead_end - question);
-	if (!p)
+	p = passed_new(s, &r->q, query, len, fd);
+	if (!p || !keep_before(p, r->answers)) {
+		free(p);
 		return NULL; /* the alias alone, as without upstream */
-	p->before_len = r->lead_end - question;
-	p->before_count = r->answers;
-	memcpy(p->query + len, r->w.out + question, p->before_len);
+	}
 	wm_dns_unsay(s); /* what comes of it is its outcome */
 	return p;
 }
@@ -350,6 +397,6 @@ void wm_dns_unpass(struct wm_dns_passed_list *list)
 		p->s->passed_count--;
 		wm_upstream_cancel(p->question);
 		LIST_REMOVE(p, entry);
-		free(p);
+		passed_free(p);
 	}
 }
