@@ -12,6 +12,7 @@
 #define CONTROL_MAX   64  /* octets of a datagram's control message: the address that was asked */
 #define TYPE_META_MIN 249 /* TKEY: from here on types of transactions, up to ANY */
 #define TYPE_HINFO    13
+#define CROSSED_MAX   4	   /* times that aliases of others may lead to us: else they go round */
 #define ANY_TTL_S     3600 /* of what ANY is answered with: long, as RFC 8482 6 has it */
 
 struct wm_dns_passed {
@@ -27,6 +28,7 @@ struct wm_dns_passed {
 	uint8_t *before;   /* records that lead to what is asked now; NULL: the client asked it */
 	size_t before_len; /* as in struct wm_upstream_shape */
 	uint16_t before_count;
+	unsigned crossed;	    /* times that others' aliases led to names of ours */
 	uint8_t asked[WM_NAME_BUF]; /* of others now, folded, zeros behind */
 	uint8_t control[CONTROL_MAX] __attribute__((aligned(8)));
 	bool asking, done;
@@ -89,6 +91,38 @@ static bool is_elsewhere(const struct wm_dns_server *s, const uint8_t *query, si
 	return is_of_others(s, &ask, q->type);
 }
 
+/* Whose names the aliases of an answer lead to. */
+struct leads {
+	const struct wm_dns_server *s;
+	uint16_t type;
+	uint16_t records; /* of the answer, up to the alias of a name that is ours; 0: none is */
+	size_t len;	  /* of that name */
+	uint8_t name[WM_NAME_BUF];
+	bool changing; /* one is of an address: whose that is may change at any time */
+};
+
+static bool is_ours(void *arg, const uint8_t *folded, size_t len)
+{
+	struct leads *l = arg;
+	struct wm_dns_ask ask;
+
+	wm_ask_parse(l->s, folded, len, &ask);
+	l->changing |= ask.kind == WM_ASK_REVERSE;
+	if (is_of_others(l->s, &ask, l->type))
+		return false;
+	l->len = len;
+	memcpy(l->name, folded, len);
+	return true;
+}
+
+static void find_leads(const struct wm_dns_server *s, const uint8_t asked[WM_NAME_BUF],
+		       uint16_t type, const struct wm_unbound_answer *a, struct leads *ret)
+{
+	*ret = (struct leads){.s = s, .type = type};
+	if (a && type != WM_DNS_CNAME)
+		ret->records = wm_upstream_chain(a->packet, a->len, asked, is_ours, ret);
+}
+
 static void note(struct wm_dns_server *s, const struct wm_upstream_made *made)
 {
 	static const uint8_t by_rcode[] = {
@@ -123,35 +157,84 @@ bool wm_dns_make_passed(struct wm_dns_server *s, const uint8_t *query, const str
 			struct wm_upstream_made *ret)
 {
 	const struct wm_upstream_shape shape = {.query = query, .q = q, .secure = a && a->secure};
+	uint8_t folded[WM_NAME_BUF];
+	struct leads l;
 
-	return make(s, &shape, cap, code, a, ret);
+	fold_name(query, q, folded);
+	find_leads(s, folded, q->type, a, &l);
+	return make(s, &shape, cap, code, a, ret) && !l.records && !l.changing;
 }
 
+/* What others said leads to a name of ours: its records behind theirs, up to there, and what they
+ * say of that name is not looked at. @return false: it is no answer. */
+static bool put_ours(struct wm_dns_passed *p, struct wm_upstream_shape *shape, size_t cap,
+		     const struct wm_unbound_answer *a, const struct leads *l,
+		     struct wm_upstream_made *ret)
+{
+	struct wm_dns_server *s = p->s;
+	struct wm_reply *r = &s->reply;
+
+	r->lead_len = 0;
+	shape->only = l->records;
+	shape->secure = false; /* ours is not signed */
+	if (p->crossed++ == CROSSED_MAX ||
+	    !wm_upstream_begin(&r->w, shape, a->packet, a->len, s->answer, cap, ret) ||
+	    ret->alias_at > WM_DNS_POINTER_MAX)
+		return false;
+	if (ret->aged)
+		wm_upstream_note_aged(s->upstream);
+	ret->rcode = WM_DNS_NOERROR;
+	if (ret->truncated)
+		return true;
+	s->from = (struct sockaddr *)&p->from;
+	wm_reply_led(s, &p->q, p->conn, l->name, l->len, ret->alias_at);
+	s->from = NULL;
+	ret->rcode = r->rcode;
+	ret->truncated = r->truncated;
+	ret->put[0] += r->answers;
+	ret->put[1] += r->authorities;
+	ret->put[2] += r->additionals;
+	return r->rcode == WM_DNS_NOERROR || r->rcode == WM_DNS_NXDOMAIN;
+}
+
+static bool goes_on(struct wm_dns_passed *p, uint16_t count);
+
+/* @return 0: what there is leads on to others, who are asked; @p p may be gone. */
 static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 			  const struct wm_unbound_answer *a)
 {
 	struct wm_dns_server *s = p->s;
 	struct wm_dns_extra extra;
-	const struct wm_upstream_shape shape = {.query = p->query,
-						.q = &p->q,
-						.secure = a && a->secure,
-						.before = p->before,
-						.before_len = p->before_len,
-						.before_count = p->before_count,
-						.extra = &extra};
+	struct wm_upstream_shape shape = {.query = p->query,
+					  .q = &p->q,
+					  .secure = a && a->secure,
+					  .before = p->before,
+					  .before_len = p->before_len,
+					  .before_count = p->before_count,
+					  .extra = &extra};
 	struct wm_upstream_made made = {0};
+	struct leads l;
 	size_t cap = p->conn			       ? WM_DNS_TCP_MAX
 		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
 						       : WM_DNS_EDNS_MAX;
 
 	wm_dns_extra_of_query(s, (struct sockaddr *)&p->from, p->query, p->len, &p->q, false,
 			      &extra);
+	find_leads(s, p->asked, p->q.type, a, &l);
+	if (!l.records) {
+		/* what an alias of ours leads to is not what others say of its name, nor is what
+		 * was asked before the servers changed */
+		if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before && !l.changing &&
+		    p->anew == s->anew && wm_dns_may_keep(s, p->query, &p->q))
+			wm_hot_answered(s->hot, &p->q, s->answer, made.len, p->side);
+	} else if (!put_ours(p, &shape, cap, a, &l, &made)) {
+		wm_upstream_error(&s->reply.w, &shape, WM_DNS_SERVFAIL, s->answer, cap, &made);
+	} else if (goes_on(p, made.put[0])) {
+		return 0;
+	} else {
+		wm_upstream_finish(&s->reply.w, &shape, &made);
+	}
 	wm_dns_note_cookie(s, &extra);
-	/* what an alias of ours leads to is not what others say of its name, nor is what was asked
-	 * before the servers changed */
-	if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before && p->anew == s->anew &&
-	    wm_dns_may_keep(s, p->query, &p->q))
-		wm_hot_answered(s->hot, &p->q, s->answer, made.len, p->side);
 	p->level = made.aged	     ? WM_DNS_LEVEL_STALE
 		   : a && a->second  ? WM_DNS_LEVEL_SECOND
 		   : a && a->at_once ? WM_DNS_LEVEL_CACHE
@@ -181,6 +264,8 @@ static void on_result(void *arg, enum wm_upstream_code code, const struct wm_unb
 	struct wm_dns_server *s = p->s;
 	size_t len = make_answer(p, code, a);
 
+	if (!len)
+		return;
 	wm_dns_note(s, &(struct wm_dns_made){(struct sockaddr *)&p->from, conn, p->level, p->query,
 					     p->len, s->answer, len, wm_clock_ns() - p->begun_ns});
 	LIST_REMOVE(p, entry);
@@ -269,6 +354,21 @@ static bool keep_before(struct wm_dns_passed *p, uint16_t count)
 	p->before = before;
 	p->before_len = len;
 	p->before_count = count;
+	return true;
+}
+
+/* Where what was just made leads to a name of others, ask them. @return false: it does not. Else
+ * @p p may be gone. */
+static bool goes_on(struct wm_dns_passed *p, uint16_t count)
+{
+	const struct wm_reply *r = &p->s->reply;
+
+	/* the question that was answered is over */
+	if (!r->lead_len || r->truncated || !keep_before(p, count))
+		return false;
+	p->question = NULL;
+	memcpy(p->asked, r->lead, sizeof(p->asked));
+	ask_others(p);
 	return true;
 }
 
