@@ -16,30 +16,6 @@ serve one 127.0.0.11 53 "$(data 192.0.2.11)
 serve two 127.0.0.12 53 "$(data 192.0.2.12)"
 for a in 20 21; do ip addr add "198.18.0.$a/32" dev lo; done # no private ones
 mkdir "$TMP/nsd"
-cat >"$TMP/nsd.conf" <<END
-server:
-	ip-address: 198.18.0.20@53
-	ip-address: 198.18.0.21@53
-	ip-address: 127.0.0.22@5353
-	username: ""
-	chroot: ""
-	zonesdir: "$TMP/nsd"
-	database: ""
-	pidfile: ""
-	xfrdfile: "$TMP/nsd/xfrd"
-	zonelistfile: "$TMP/nsd/list"
-remote-control:
-	control-enable: no
-zone:
-	name: "."
-	zonefile: root
-zone:
-	name: "world"
-	zonefile: world
-zone:
-	name: "corp.test"
-	zonefile: corp
-END
 SOA='SOA ns host 1 3600 600 86400 60'
 printf '. 60 IN SOA ns.root. host. 1 3600 600 86400 60\n. 60 IN NS ns.root.\nns.root. 60 IN A 198.18.0.20\nworld. 60 IN NS ns.world.\nns.world. 60 IN A 198.18.0.21\n' >"$TMP/nsd/root"
 # shellcheck disable=SC2016
@@ -56,9 +32,8 @@ for a in $PRIVATE $PUBLIC; do
 	case $a in *:*) echo "rebind$n 60 IN AAAA $a" ;; *) echo "rebind$n 60 IN A $a" ;; esac
 done >>"$TMP/nsd/world"
 # shellcheck disable=SC2016
-printf '$ORIGIN corp.test.\n@ 60 IN %s\n@ 60 IN NS ns\nns 60 IN A 127.0.0.22\nhost 60 IN A 10.0.0.7\n' "$SOA" >"$TMP/nsd/corp"
-(exec nsd -d -c "$TMP/nsd.conf" >"$TMP/nsd.log" 2>&1) &
-until_ok 10 dig +tries=1 +time=1 @127.0.0.22 -p 5353 corp.test SOA || fail "NSD answers: $(cat "$TMP/nsd.log")"
+printf '$ORIGIN corp.test.\n@ 60 IN %s\n@ 60 IN NS ns\nns 60 IN A 127.0.0.22\nhost 60 IN A 10.0.0.7\n' "$SOA" >"$TMP/nsd/corp.test"
+serve_zones "198.18.0.20@53 198.18.0.21@53 127.0.0.22@5353" root world corp.test
 
 # --- a server that is this agent is refused at the start, as is what is ours
 refuses() { "$B/waymarkd" --check-config --set "node.data_dir=$TMP/data" --set kernel.enabled=false --set dns.upstream=list --set "dns.forward=$1" 2>&1; }

@@ -23,6 +23,20 @@ serve() {
 	# shellcheck disable=SC2086 # words
 	until_ok 10 ${SERVE_FROM:-} dig +tries=1 +time=1 "@$address" -p "$port" "${5:-waymark-loop}" || fail "$name answers: $(tail -3 "$TMP/$name.log")"
 }
+# NSD with zones of files of these names in $TMP/nsd, "root" is "."; addresses in the first word, with @port.
+serve_zones() {
+	local a zone
+	{
+		echo server:
+		for a in $1; do echo "	ip-address: $a"; done
+		printf '\tusername: ""\n\tchroot: ""\n\tzonesdir: "%s"\n\tdatabase: ""\n\tpidfile: ""\n\txfrdfile: "%s/xfrd"\n' "$TMP/nsd" "$TMP/nsd"
+		printf '\tzonelistfile: "%s/list"\nremote-control:\n\tcontrol-enable: no\n' "$TMP/nsd"
+		for zone in "${@:2}"; do printf 'zone:\n\tname: "%s"\n\tzonefile: %s\n' "${zone/#root/.}" "$zone"; done
+	} >"$TMP/nsd.conf"
+	(exec nsd -d -c "$TMP/nsd.conf" >"$TMP/nsd.log" 2>&1) &
+	a=${1%% *}
+	until_ok 10 dig +tries=1 +time=1 "@${a%@*}" -p "${a#*@}" "${*: -1}" SOA || fail "NSD answers: $(cat "$TMP/nsd.log")"
+}
 kill_server() {
 	kill -9 "${SERVER[$1]}"
 	wait "${SERVER[$1]}" 2>/dev/null
