@@ -17,9 +17,8 @@ static __attribute__((unused)) void addressed_to(struct frame *q, const char *fr
 	seal(q);
 }
 
-/* A question to us of another machine. */
-static __attribute__((unused)) void from_link(struct frame *q, bool v6, const char *name,
-					      uint16_t type)
+/* DNS listens where other machines ask, too. */
+static __attribute__((unused)) void listen_on_link(void)
 {
 	memset(mem.config->dns_addr4_be, 0, sizeof(mem.config->dns_addr4_be));
 	inet_pton(AF_INET, US4, &mem.config->dns_addr4_be[0]);
@@ -27,7 +26,19 @@ static __attribute__((unused)) void from_link(struct frame *q, bool v6, const ch
 	inet_pton(AF_INET6, US6, mem.config->dns_addr6_be[0]);
 	inet_pton(AF_INET6, "::1", mem.config->dns_addr6_be[1]);
 	mem.config->dns_addr4_count = mem.config->dns_addr6_count = 2;
-	query_frame(q, v6, name, type, 1232);
+}
+
+/* A question becomes another machine's to us. */
+static __attribute__((unused)) void bring_by_link(struct frame *q)
+{
 	memset(q->at, 0, 6); /* the address of the device that runs it */
-	addressed_to(q, v6 ? THEM6 : THEM4, v6 ? US6 : US4);
+	addressed_to(q, q->v6 ? THEM6 : THEM4, q->v6 ? US6 : US4);
+}
+
+static __attribute__((unused)) void from_link(struct frame *q, bool v6, const char *name,
+					      uint16_t type)
+{
+	listen_on_link();
+	query_frame(q, v6, name, type, 1232);
+	bring_by_link(q);
 }
