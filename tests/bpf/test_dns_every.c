@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base security net model store registry metadata resolution dns dataplane */
 /* A hundred thousand questions of every type, with every flag, opcode and version of EDNS, for
- * names of every kind, under policies too: what the kernel answers is what userspace says. What the
- * kernel has to answer is told by dns_diff. */
+ * names of every kind, under policies too, each by one of three ways: of this node, of a pod, of
+ * another machine. What the kernel answers is what userspace says. What the kernel has to answer is
+ * told by dns_diff. */
 #include "dns_compare.h"
-#include "dns_fixture.h"
+#include "link_frames.h"
 #include "userspace/base/random.h"
 
 /* What the kernel says again is dns_static's: here it knows which nodes there are, no more. */
@@ -312,15 +313,20 @@ static bool is_meta(uint16_t type)
 	return !type || type == 41 || (type >= 128 && type < 255);
 }
 
+static const enum wm_prog_index ways[] = {WM_PROG_DNS_LO, WM_PROG_DNS_VETH, WM_PROG_DNS_LINK};
+enum { WAYS = sizeof(ways) / sizeof(*ways) };
+
 Test(dns_every, kernel_and_userspace_agree)
 {
 	unsigned answers = 0, srv = 0, by_policy = 0, by_tag = 0, of_known[KNOWN] = {0};
+	unsigned by_way[WAYS] = {0};
 	uint64_t first;
 
 	seed = first = wm_random64();
 	fill();
+	listen_on_link();
 	for (unsigned n = 0; n < QUESTIONS; n++) {
-		bool veth = below(2);
+		unsigned way = below(WAYS);
 		uint16_t type = random_type(n);
 		uint8_t out[WM_DNS_EDNS_MAX];
 		struct frame q, a;
@@ -331,7 +337,9 @@ Test(dns_every, kernel_and_userspace_agree)
 		random_name(name);
 		query_frame(&q, below(2), name, type, below(3) ? 1232 : 0);
 		vary(&q, name);
-		run(veth ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO, &q, &a);
+		if (ways[way] == WM_PROG_DNS_LINK)
+			bring_by_link(&q);
+		run(ways[way], &q, &a);
 		if (same_frame(&q, &a)) {
 			(void)wm_dns_respond(server, q.at + q.dns, q.len - q.dns, false, out,
 					     sizeof(out));
@@ -340,8 +348,9 @@ Test(dns_every, kernel_and_userspace_agree)
 		cr_assert(userspace_agrees(&q, &a, name), "seed %llu: question %u, %s type %u",
 			  (unsigned long long)first, n, name, type);
 		cr_assert_eq(memcmp(q.at + q.dns, a.at + a.dns, 2), 0);
-		check_envelope(&q, &a, q.v6 || veth);
+		check_envelope(&q, &a, q.v6 || ways[way] != WM_PROG_DNS_LO);
 		answers++;
+		by_way[way]++;
 		srv += type == 33 && a.at[a.dns + 7];
 		by_policy += has_policy(name) && a.at[a.dns + 7];
 		by_tag += has_tag(name) && a.at[a.dns + 7];
@@ -351,6 +360,9 @@ Test(dns_every, kernel_and_userspace_agree)
 	for (unsigned k = 0; k < KNOWN; k++)
 		cr_assert_eq(of_known[k] != 0, !is_meta(known[k]), "seed %llu: type %u: %u",
 			     (unsigned long long)first, known[k], of_known[k]);
+	for (unsigned w = 0; w < WAYS; w++)
+		cr_assert_gt(by_way[w], QUESTIONS / 5 / WAYS, "seed %llu: way %u: %u",
+			     (unsigned long long)first, w, by_way[w]);
 	cr_assert(answers > QUESTIONS / 5 && srv > QUESTIONS / 200 && by_policy > QUESTIONS / 200 &&
 			  by_tag > QUESTIONS / 2000,
 		  "seed %llu: %u, %u of SRV, %u by policy, %u by tag", (unsigned long long)first,
