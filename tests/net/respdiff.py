@@ -287,7 +287,36 @@ class Servers:
 PEERS = ("nsd", "knot", "bind", "unbound")
 NOT_KNOT = ("nsd", "bind", "unbound")
 ALL = ("aa", "rcode", "answer", "authority", "additional", "question", "edns", "eflags", "payload", "ad", "rd", "cd", "ra",
-       "trailing", "answered", "option 3", "option 8", "option 12", "option 15", "option 65001")
+       "trailing", "option 3", "option 8", "option 12", "option 15", "option 65001")
+
+SECTIONS = ("answer", "authority", "additional")
+
+
+def both(d, rcode):
+    return d.us["rcode"] == d.them["rcode"] == rcode
+
+
+def not_implemented(d):
+    return d.q.opcode() and both(d, "NOTIMP")
+
+
+def asked(d):
+    return tuple((q.name.to_text(), q.rdtype, q.rdclass) for q in d.q.question)
+
+
+def came(d):
+    """The value of the field in the question."""
+    if d.field.startswith("option "):
+        return any(d.field == f"option {int(o.otype)}" for o in d.q.options) or None
+    return d.q.payload if d.field == "payload" else bool(d.q.flags & dns.flags.AD)
+
+
+def is_header(answer):
+    return not answer["question"] and answer["edns"] == -1 and not any(answer[s] for s in SECTIONS)
+
+
+def is_soa(records):
+    return [r[2] for r in records] == ["SOA"]
 
 
 def in_reverse(d):
@@ -300,11 +329,22 @@ def exists_here(d):
 
 
 KINDS = [
-    ("opcode", PEERS, ALL[5:], lambda d: d.q.opcode() and d.us["rcode"] == d.them["rcode"] == "NOTIMP",
-     "another opcode than QUERY: we return the header alone, they repeat the question, OPT, or less of the flags"),
-    ("class", PEERS, ALL, lambda d: d.rdclass != "IN",
-     "CH and HS are refused with or without question, or by BIND too seldom to be answered. ANY: we answer without AA (RFC 1035 6.2), NSD without the rest, "
-     "Knot with AA, BIND by FORMERR, Unbound refuses"),
+    ("opcode: question", ("knot", "unbound"), ("question",), lambda d: not_implemented(d) and not d.ours and d.theirs == asked(d),
+     "another opcode than QUERY: we return the header and an OPT, they the question, too"),
+    ("opcode: OPT", ("nsd",), ("edns", "eflags", "payload"), lambda d: not_implemented(d) and d.them["edns"] == -1,
+     "NSD returns no OPT (RFC 6891 7: who understands it does)"),
+    ("opcode: RD", ("bind",), ("rd",), lambda d: not_implemented(d) and d.ours and not d.theirs, "BIND does not copy RD"),
+    ("opcode: as it came", ("unbound",), ("ad", "payload", "option 12", "option 65001"), lambda d: not_implemented(d) and d.theirs == came(d),
+     "Unbound sends AD, the payload and options back as they came"),
+    ("CH", ("bind",), ("answered",), lambda d: d.rdclass == "CH" and d.us.get("rcode") == "REFUSED", "BIND refuses CH too seldom to be answered"),
+    ("HS", ("nsd",), ("question",), lambda d: d.rdclass == "HS" and both(d, "REFUSED") and not d.theirs, "NSD refuses HS without the question"),
+    ("class ANY: AA", ("knot",), ("aa",), lambda d: d.rdclass == "ANY" and d.theirs, "RFC 1035 6.2: an answer to ANY has no AA; Knot's has"),
+    ("class ANY: SOA", ("nsd",), ("authority",), lambda d: d.rdclass == "ANY" and not d.theirs and not d.us["answer"] and is_soa(d.ours),
+     "NSD denies without the SOA"),
+    ("class ANY: FORMERR", ("bind",), ("rcode", "tc", *SECTIONS), lambda d: d.rdclass == "ANY" and d.them["rcode"] == "FORMERR" and (d.field == "rcode" or not d.theirs),
+     "BIND understands no such question"),
+    ("class ANY: ACL", ("unbound",), ("rcode", "tc", "question", "edns", "eflags", "payload", "ad", "trailing", *SECTIONS),
+     lambda d: d.rdclass == "ANY" and not d.us["aa"] and d.them["rcode"] == "REFUSED" and is_header(d.them), "Unbound refuses, as below"),
     ("refused by ACL", ("unbound",), ALL[5:], lambda d: d.them["rcode"] == "REFUSED" and d.us["rcode"] in ("REFUSED", "BADVERS"),
      "Unbound refuses what is none of its zones by its ACL: the header alone, octets behind it, AD as it came"),
     ("DS", ("unbound",), ALL, lambda d: d.type == "DS" and d.them["rcode"] == "REFUSED",
