@@ -146,6 +146,61 @@ Test(server, what_is_no_query_is_counted_as_it_comes_in)
 	close(tcp);
 }
 
+/* Who is asked for a service that is not here. */
+static void (*bring)(void *arg, int code);
+static void *brings;
+
+static int look_up(void *arg, const char *service, void (*done)(void *arg, int code),
+		   void *done_arg)
+{
+	(void)arg;
+	(void)service;
+	bring = done;
+	brings = done_arg;
+	return 1;
+}
+
+static void give_up(void *arg, void *done_arg)
+{
+	(void)arg;
+	cr_assert_eq(done_arg, brings);
+}
+
+static void until_waiting(unsigned n)
+{
+	uint64_t end = wm_clock_ms() + DEADLINE_MS;
+
+	while (wm_dns_waiting(server) != n && wm_clock_ms() < end)
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	cr_assert_eq(wm_dns_waiting(server), n);
+	user_balance(server);
+}
+
+Test(server, what_waits_is_counted_and_what_is_given_up_as_well)
+{
+	static const struct wm_dns_lookup l = {.ask = look_up, .cancel = give_up};
+	static const struct linger reset = {.l_onoff = 1};
+	int fd = dial(SOCK_DGRAM), tcp = dial(SOCK_STREAM);
+	uint8_t out[600];
+	size_t len = build("far.service.mesh.internal", 1, 0);
+
+	wm_dns_server_ask(server, &l);
+	cr_assert_eq(send(fd, query, len, 0), (ssize_t)len);
+	until_waiting(1);
+	bring(brings, 0);
+	until_waiting(0);
+	cr_assert_eq(wm_dns_counters(server)[C_NXDOMAIN], 1);
+	len = frame(out, "far.service.mesh.internal", 1);
+	cr_assert_eq(send(tcp, out, len, 0), (ssize_t)len);
+	until_waiting(1);
+	cr_assert_eq(setsockopt(tcp, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	close(tcp);
+	until_waiting(0);
+	cr_assert_eq(wm_dns_counters(server)[C_GONE], 1);
+	wm_dns_server_ask(server, NULL);
+	close(fd);
+}
+
 Test(server, ipv6_and_every_address)
 {
 	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
