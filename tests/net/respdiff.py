@@ -15,6 +15,7 @@ import ipaddress
 import json
 import os
 import random
+import re
 import select
 import socket
 import sys
@@ -378,6 +379,8 @@ KINDS = [
      "all names between a reverse zone of ours and an address exist, as any may get an address"),
     ("tags", PEERS, ("rcode",), lambda d: exists_here(d) and d.name.startswith("_") and not d.name.split(".")[1].startswith("_"),
      "_x has names of RFC 2782 below it, whatever x is"),
+    ("scopes", PEERS, ("rcode",), lambda d: exists_here(d) and re.fullmatch(r"[^.]+\.ns\.(dc1\.)?mesh\.internal\.", d.name),
+     "x.ns has names of a scope's services below it, whatever x is"),
     ("addresses", PEERS, ("rcode", "answer", "authority"), lambda d: ".addr." in d.name and d.them["rcode"] == "NXDOMAIN" and d.us["rcode"] == "NOERROR",
      "<hex>.addr is the name of each address; the zones have those of instances"),
 ]
