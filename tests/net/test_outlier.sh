@@ -164,6 +164,33 @@ until_ok 10 is_out late l1 || fail "l1 is left out"
 is_back() { [ "$(passing late)" = "l1 l2" ]; }
 until_ok 20 is_back || fail "l1 is back"
 
+# --- two backends of one instance, its port and an endpoint's: it is out as long as one of them is
+ends() { policy ends "{\"ports\": {\"9090\": \"metrics\"}, \"outlier\": {\"base\": \"$1\", \"longest\": \"600s\"}}"; }
+returned() { logged 'outlier.returned svc=ends id=e1'; }
+has_returned() { [ "$(returned)" -ge "$1" ]; }
+out_of() { # with its port, with its endpoint
+	dialers "$(vip4 ends)" 80 2 0.3 >"$TMP/dials"
+	dialers "$(vip4 ends)" 9090 2 0.3 >"$TMP/dials"
+}
+ends 600s
+register e1 ends 10.79.2.1 83 '"Meta": {"endpoints.metrics": "http:84"}' >/dev/null
+register e2 ends 10.79.2.1 82 '"Meta": {"endpoints.metrics": "http:82"}' >/dev/null
+out_of
+until_ok 10 eval '[ "$(logged "outlier.ejected svc=ends id=e1")" = 2 ]' || fail "both backends of e1 are left out"
+/usr/bin/python3 -m http.server -b 10.79.2.1 83 >/dev/null 2>&1 &
+LISTENS=$!
+until_ok 20 has_returned 1 || fail "e1 is back at its port"
+check "and out at its endpoint" "critical e2" "$(checks_of ends e1 Status) $(passing ends)"
+api -X PUT "$API/v1/agent/service/deregister/e1" >/dev/null
+kill "$LISTENS"
+ends 1s
+register e3 ends 10.79.2.1 85 '"Meta": {"endpoints.metrics": "http:86"}' >/dev/null
+out_of
+all_returned() { [ "$(logged 'outlier.returned svc=ends id=e3')" = "$(logged 'outlier.ejected svc=ends id=e3')" ]; }
+until_ok 20 all_returned || fail "both are back after their time"
+[ "$(logged 'outlier.ejected svc=ends id=e3')" -ge 2 ] || fail "both backends of e3 were left out"
+check "and so is the instance" "e2 e3" "$(passing ends)"
+
 # --- switched off, and refused by the kernel
 stop_agent
 start_agent --set kernel.passive_health=false

@@ -143,6 +143,19 @@ static void returned(struct wm_outliers *x, const struct wm_instance *i)
 		wm_log_q(i->id), wm_log_q(i->node->name));
 }
 
+/* Is another of the instance's backends out? It has one for each of its endpoints that `ports`
+ * leads to. Cost: those that are out. */
+static bool is_out_elsewhere(const struct wm_outliers *x, const struct out *o)
+{
+	const struct out *other;
+	size_t pos = 0;
+
+	while ((other = wm_map_next(x->out, &pos)))
+		if (other != o && other->instance == o->instance && other->service == o->service)
+			return true;
+	return false;
+}
+
 static void end(struct wm_outliers *x, struct out *o)
 {
 	struct wm_instance *i = find(x, o->service, o->instance);
@@ -151,7 +164,8 @@ static void end(struct wm_outliers *x, struct out *o)
 	wm_map_del(x->out, &o->backend, sizeof(o->backend));
 	if (i) {
 		returned(x, i);
-		(void)wm_registry_set_passive(x->registry, i, false, "Its time is over");
+		if (!is_out_elsewhere(x, o))
+			(void)wm_registry_set_passive(x->registry, i, false, "Its time is over");
 	}
 	free(o);
 }
