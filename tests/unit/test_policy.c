@@ -57,6 +57,7 @@ static void full(void)
 	d.p.hash_on = WM_HASH_ON_UID;
 	d.p.affinity.key = 1 + WM_HASH_ON_CGROUP;
 	d.p.outlier.failures = 0;
+	d.p.outlier.listener_notice = 0;
 	d.p.close_on_down = 1;
 	subset("v1", "Service.Meta.version == \"1\"");
 	subset("v2", "");
@@ -84,6 +85,7 @@ Test(policy, what_asks_for_nothing_is_one)
 	cr_assert_str_eq(refusal(), "");
 	cr_assert_eq(d.p.nearest.overprovisioning, 140);
 	cr_assert_eq(d.p.outlier.base, 10);
+	cr_assert_eq(d.p.outlier.listener_notice, 1);
 	full();
 	cr_assert_str_eq(refusal(), "");
 }

@@ -82,6 +82,9 @@ static const struct wm_policy_field outlier[] = {
 	 "Share of the instances that may be left out at a time"},
 	{"least_hosts", WM_POLICY_NUMBER, AT(outlier.least_hosts), 0, 255, 2, NULL,
 	 "Of fewer instances none is left out"},
+	{"listener_notice", WM_POLICY_FLAG, AT(outlier.listener_notice), 0, 1, 1, NULL,
+	 "An instance that nobody listens for any more is down on its node at once; its own "
+	 "metadata listener_notice stands above"},
 };
 static const struct wm_policy_field redirect[] = {
 	TEXT("service", AT(redirect.service), WM_SERVICE_NAME_MAX, "All goes to this service"),

@@ -87,6 +87,7 @@ struct wm_policy {
 		uint32_t base, longest;	    /* seconds */
 		uint32_t most_percent;	    /* of a service's instances at a time */
 		uint32_t least_hosts;	    /* of fewer none is left out */
+		uint32_t listener_notice;   /* who has no listener any more is down at once */
 	} outlier;
 	struct wm_policy_target redirect; /* all "": none */
 	const struct wm_policy_subset *subsets;
