@@ -140,6 +140,32 @@ sleep 1.5
 check "switched off by metadata" null "$(check_of off Status)"
 check "an address elsewhere" null "$(check_of far Status)"
 
+# A service's policy: the notice is taken back, and given again; an instance's own word stands above.
+notice() { code -X PUT "$API/v1/waymark/policies/quiet" -d "{\"outlier\": {\"listener_notice\": $1}}"; }
+health_of() { api "$API/v1/health/service/quiet?passing" | jq -r '[.[].Service.ID] | join(" ")'; }
+is_health() { [ "$(health_of)" = "$1" ]; }
+server 10.78.0.1 7005
+A=$SERVER
+server 10.78.0.2 7005
+OTHER=$SERVER
+register q1 quiet 10.78.0.1 7005 >/dev/null
+register q2 quiet 10.78.0.2 7005 '"Meta": {"listener_notice": "true"}' >/dev/null
+WATCHED=$(metric listener_watched)
+kill_server "$A"
+until_ok 10 is_status q1 critical || fail "the check of q1 is critical"
+check "a policy without notices" 200 "$(notice false)"
+until_ok 10 is_status q1 null || fail "the check of q1 is no more, not $(check_of q1 Status)"
+until_ok 10 is_health "q1 q2" || fail "q1 is up again, not $(health_of)"
+check "it is not watched" $((WATCHED - 1)) "$(metric listener_watched)"
+kill_server "$OTHER"
+until_ok 10 is_status q2 critical || fail "q2 says itself that it wants it"
+check "no notice of q1" null "$(check_of q1 Status)"
+server 10.78.0.1 7005
+A=$SERVER
+check "a policy with notices" 200 "$(notice true)"
+kill_server "$A"
+until_ok 10 is_status q1 critical || fail "q1 is watched again"
+
 # No agent: the kernel goes on by itself, and the next agent hears of it.
 server 10.78.0.1 7004
 A=$SERVER

@@ -57,12 +57,16 @@ struct wm_listeners {
 };
 
 /* --- which instances -------------------------------------------------------------------------- */
-static bool is_asked_for(const struct wm_instance *i)
+/* Its own word stands above its service's policy. */
+static bool is_asked_for(const struct wm_listeners *x, const struct wm_instance *i)
 {
+	const struct wm_policy *p;
+
 	for (unsigned n = 0; n < i->meta_count; n++)
 		if (strcmp(i->meta[n].key, WM_META_NOTICE) == 0)
 			return strcmp(i->meta[n].value, "false") != 0;
-	return true;
+	p = wm_registry_policy(x->registry, i->service->name);
+	return !p || p->outlier.listener_notice;
 }
 
 static bool is_ours(const struct wm_instance *i)
@@ -139,6 +143,17 @@ static void tell(struct wm_listeners *x, struct watch *w, enum wm_status s)
 		(void)wm_health_ttl_update(x->health, c->id, s, output, NULL);
 	else if (!c && s == WM_CRITICAL && !w->asked)
 		register_check(x, w, output);
+}
+
+/* It is switched off: what was told counts no more. One that is being registered comes as a change
+ * of the instance, and is dropped then. */
+static void drop_check(struct wm_listeners *x, const struct watch *w)
+{
+	const struct wm_check *c = check_of(x, w->id);
+	struct wm_err e = {0};
+
+	if (c && wm_registry_check_deregister(x->registry, c->id, NULL, NULL, &e))
+		wm_warn("listener.check", "err=%s text=%s", wm_err_name(e.code), wm_log_q(e.text));
 }
 
 /* --- what is so now --------------------------------------------------------------------------- */
@@ -279,13 +294,17 @@ static bool watch(struct wm_listeners *x, struct watch *w, const struct wm_insta
 		  uint32_t backend)
 {
 	const struct wm_table_memory *m = wm_tables_memory(x->tables);
+	bool asked_for = is_asked_for(x, i);
 
-	if (w->at.on && w->at.backend == backend && w->at.stamp == m->backends[backend].state >> 16)
+	if (asked_for && w->at.on && w->at.backend == backend &&
+	    w->at.stamp == m->backends[backend].state >> 16)
 		return false;
 	unwatch(x, w);
 	set_away(x, w, false);
-	if (!is_asked_for(i))
+	if (!asked_for) {
+		drop_check(x, w);
 		return false;
+	}
 	if (wm_instance_is_here(i))
 		return begin(x, w, backend, 0);
 	set_away(x, w, true);
@@ -390,10 +409,22 @@ static void look_for_pods(struct wm_listeners *x, uint64_t now)
 		look(x, now);
 }
 
+/* Its policy may switch the notice on or off. */
+static void mark_service(struct wm_listeners *x, const struct wm_change *c)
+{
+	const struct wm_policy *p = c->policy ? c->policy : c->policy_old;
+	const struct wm_service *s = wm_registry_service(x->registry, p->service);
+
+	for (unsigned n = 0; s && n < s->instances_count; n++)
+		mark(x, s->instances[n]);
+}
+
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_listeners *x = arg;
 
+	if (c->kind == WM_CHANGE_POLICY)
+		mark_service(x, c);
 	if (c->kind == WM_CHANGE_INSTANCE_UPSERT || c->kind == WM_CHANGE_CHECK_REMOVED) {
 		if (c->instance)
 			mark(x, c->instance);

@@ -3,8 +3,8 @@
  * when the last socket that listens for it closes (dataplane/observe.h); here that becomes a check
  * of the instance, critical with the reason, which passes when somebody listens again. An instance
  * that nobody has listened for yet is left alone. Watched is what was registered with this agent,
- * has a port and an address of this network namespace or of a pod's (dataplane/pods.h), and does
- * not say otherwise (WM_META_NOTICE).
+ * has a port and an address of this network namespace or of a pod's (dataplane/pods.h), unless it
+ * (WM_META_NOTICE), or its service's policy (outlier), says otherwise.
  * Threading: loop thread only. */
 #pragma once
 #include "userspace/dataplane/events.h"
