@@ -107,6 +107,33 @@ difference() { # way, what it is beside, ns more at most: the median of the roun
 	d=$(paste <(take connect_ns "$TMP/cost-$1") <(take connect_ns "$TMP/cost-$2") | awk '{print $1 - $2}' | median)
 	emit "choose.cost.$1" "ns a connect more than $2, $(take connect_ns "$TMP/cost-$2" | median)" "$d" "" "" "$3" "UDP connect, the hook alone"
 }
+# One service of so many backends, each way beside random of ten: what a choice costs does not grow with them.
+bench_choose_size() {
+	local sizes="10 1000 10000" ways="random weighted round_robin least_connections peak_ewma maglev direct" n r balance
+	start_agent --set kernel.services_max=64 --set kernel.backends_max=32768
+	for n in $sizes; do
+		"$T/regload" -N 64 -n "$n" -i "$n" -P "of$n-" -B $PORT >"$TMP/fill" || fail "fill: $(cat "$TMP/fill")"
+		echo "$(vip4 "of$n-000000") 80" >"$TMP/vips-$n"
+	done
+	rm -f "$TMP"/cost-*
+	for r in $(seq "$ROUNDS"); do
+		for balance in $ways; do
+			for n in $sizes; do set_policy "of$n-000000" "{\"balance\": \"$balance\"}"; done
+			sleep 1 # tables of consistent hashing are built
+			for n in $sizes; do
+				inside "$T/connload" -m udpconnect -n $((CONNECTS * 5)) -f "$TMP/vips-$n" >>"$TMP/cost-$balance-of-$n" || fail "connload"
+			done
+		done
+	done
+	heading "a choice among so many backends"
+	for balance in $ways; do
+		for n in $sizes; do
+			[ "$balance-$n" = random-10 ] ||
+				difference "$balance-of-$n" random-of-10 "<= $([ "$balance" = peak_ewma ] && echo 120 || echo 60)"
+		done
+	done
+	drop_agent
+}
 bench_choose() {
 	bench_slow_backend
 	bench_choose_cost

@@ -17,7 +17,7 @@ PORT=18080 # the backends'
 ROWS=$TMP/rows.json
 : >"$ROWS"
 CPUS=$(nproc)
-SUITES="dns hot outage ndots storm connect choose passive register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
+SUITES="dns hot outage ndots storm connect choose choose_size passive register registry slow read memory checks filter recover mesh join leaf mesh_etcd memberlist"
 # shellcheck disable=SC2086 # words
 [ $# -gt 0 ] || set -- $SUITES
 
