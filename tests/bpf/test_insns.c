@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base metadata resolution dataplane net model store registry */
 /* What the verifier has to walk through, against tests/bpf/insns.budget: a program that grows by
- * more than a tenth unnoticed will one day not load on somebody's kernel. */
+ * more than a tenth unnoticed will one day not load on somebody's kernel. How much it may be at
+ * most, on every kernel: test_insns_most. */
 #include "plane_fixture.h"
 
 #include <sys/utsname.h>
 
 #define BUDGET "tests/bpf/insns.budget"
-#define ROOM   10    /* percent over the budget that are allowed */
-#define MOST   25000 /* of one program: what a kernel that counts dearer still takes */
+#define ROOM   10 /* percent over the budget that are allowed */
 
 static const char *const veth_only[] = {"none0", NULL};
 
@@ -47,8 +47,6 @@ Test(plane, verified_instructions_stay_within_the_budget)
 			      "%s: %u instructions on %s, the budget is %u. If it is worth it, "
 			      "write the new figure into %s and say why in the commit",
 			      name, prog->verified_insns, u.release, budget, BUDGET);
-		cr_assert_lt(prog->verified_insns, MOST, "%s: %u instructions", name,
-			     prog->verified_insns);
 	}
 	fclose(f);
 	cr_assert_eq(checked, WM_PROG_COUNT);

@@ -32,7 +32,7 @@ tests=("$@")
 if [ ${#tests[@]} -eq 0 ] && [ ${#scripts[@]} -eq 0 ]; then
 	for t in build/release/tests/bpf/test_*; do
 		case $t in
-		*.d | */test_insns | */test_plane_faults) ;; # a budget of one kernel; hours when emulated
+		*.d | */test_insns | */test_plane_faults) ;; # a budget of one kernel (all: test_insns_most); hours when emulated
 		*) [ ! -x "$t" ] || tests+=("$t") ;;
 		esac
 	done
