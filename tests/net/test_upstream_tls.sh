@@ -107,4 +107,12 @@ until_ok 20 all_dead || fail "nobody answers"
 serve_tls two 127.0.0.32 good example. 192.0.2.32
 back() { [ "$(status_of "again-$RANDOM.example")" = NXDOMAIN ]; }
 until_ok 30 back || fail "who is back is asked: $(api $API/v1/waymark/dns)"
+
+# --- who is asked nothing is connected to no longer: this server ends no connection by itself
+connections() { ss -Htn state established dst 127.0.0.41:853 | wc -l; }
+check "asked" 192.0.2.78 "$(ask b.chopped.test)"
+check "over a connection" true "$([ "$(connections)" -ge 1 ] && echo true)"
+closed() { [ "$(connections)" = 0 ]; }
+until_ok 90 closed || fail "without a question it is closed: $(ss -tn dst 127.0.0.41:853)"
+check "and another is made" 192.0.2.78 "$(ask c.chopped.test)"
 done_testing
