@@ -85,6 +85,33 @@ static bool is_enabled(const struct ctl_node *n)
 	return there;
 }
 
+static bool routes(const char *text, const char *zone)
+{
+	size_t len = strlen(zone);
+
+	for (text = strchr(text, '~'); text; text = strchr(text + 1, '~'))
+		if (strcspn(text + 1, " \n") == len && strncmp(text + 1, zone, len) == 0)
+			return true;
+	return false;
+}
+
+/* Zones of the agent that systemd-resolved asks of others: its file is of before a setting changed,
+ * or of a version that wrote fewer. */
+static json_t *missing_of(const struct ctl_node *n, const json_t *status)
+{
+	json_t *list = json_array(), *zone;
+	struct ctl_dropin d;
+	size_t i;
+
+	(void)ctl_node_dropin_look(n, CTL_NODE_RESOLVED_FILE, &d);
+	if (d.ours && n->owner == CTL_NODE_RESOLVED && !routes(d.text.data, "."))
+		json_array_foreach(json_object_get(status, "zones"), i,
+				   zone) if (!routes(d.text.data, json_string_value(zone)))
+			json_array_append(list, zone);
+	wm_buf_done(&d.text);
+	return list;
+}
+
 /* @param status of the agent, or NULL. @return NULL after a message. */
 static json_t *look_at_node(const struct ctl *c, const json_t *status)
 {
@@ -95,8 +122,9 @@ static json_t *look_at_node(const struct ctl *c, const json_t *status)
 	if (ctl_node_look(c->root, &n))
 		ctl_fail(c, "%s" CTL_NODE_RESOLV " cannot be read", c->root);
 	else
-		doc = json_pack("{s:s, s:b, s:b, s:o, s:o}", "owner", ctl_node_owner_str(n.owner),
-				"enabled", is_enabled(&n), "edited", n.edited, "asks",
+		doc = json_pack("{s:s, s:b, s:b, s:o, s:o, s:o}", "owner",
+				ctl_node_owner_str(n.owner), "enabled", is_enabled(&n), "edited",
+				n.edited, "missing", missing_of(&n, status), "asks",
 				servers_of(&n, domain), "agent", listening_of(status, domain));
 	if (doc && *n.why)
 		json_object_set_new(doc, "why", json_string(n.why));
@@ -126,7 +154,8 @@ static void put_servers(const char *label, const json_t *list)
 
 static void put_node(const json_t *node)
 {
-	const json_t *libc = json_object_get(node, "libc");
+	const json_t *libc = json_object_get(node, "libc"),
+		     *missing = json_object_get(node, "missing");
 	const char *error = json_string_value(json_object_get(libc, "error")),
 		   *why = json_string_value(json_object_get(node, "why"));
 
@@ -136,6 +165,10 @@ static void put_node(const json_t *node)
 	       json_is_true(json_object_get(node, "edited")) ? ", edited since" : "");
 	if (why)
 		printf("         %s\n", why);
+	if (json_array_size(missing))
+		printf("         %s and %zu other zones of ours are asked of others: dns enable "
+		       "again\n",
+		       json_string_value(json_array_get(missing, 0)), json_array_size(missing) - 1);
 	put_servers("asks", json_object_get(node, "asks"));
 	put_servers("agent", json_object_get(node, "agent"));
 	if (error && *error)

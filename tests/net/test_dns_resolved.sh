@@ -75,7 +75,11 @@ namespace default 22222222-2222-4222-8222-222222222222
 service shop '"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"], "ports": [{"name": "http", "port": 80, "targetPort": 8080}]'
 start_agent --set node.alt_domain=consul --set source.kubernetes_enabled=true --set "source.kubernetes_kubeconfig=$TMP/kubeconfig" \
 	--set source.kubernetes_node=n1
+missing() { "$CTL" --json --root "$ROOT" dns status | jq -c '.node.missing | [length, .[:3]]'; }
+check "what it does not have" '[19,["consul","cluster.local","240.in-addr.arpa"]]' "$(missing)"
+matches "in words" "^ +consul and 18 other zones of ours are asked of others: dns enable again" "$("$CTL" --root "$ROOT" dns status)"
 matches "enable" "this node's programs ask the agent$" "$(enable)"
+check "it has all" '[0,[]]' "$(missing)"
 matches "both domains, and the cluster's" "^Domains=~mesh.internal ~consul ~cluster.local ~240.in-addr.arpa " "$(written)"
 resolved
 until_ok 30 is_seen shop.default.svc.cluster.local 10.96.0.1 || fail "a cluster's names: $(tail -5 "$TMP/resolved.log")"
@@ -101,6 +105,7 @@ stop_agent
 printf 'nameserver 198.18.0.1\n' >"$TMP/uplink.conf"
 start_agent --set dns.upstream=resolv.conf --set "dns.resolv_conf=$TMP/uplink.conf"
 enable --only >/dev/null
+check "of everything nothing is missing" '[0,[]]' "$(missing)"
 check "what is written for everything" "[Resolve] DNS= DNS=127.0.0.1:8600 FallbackDNS= Domains=~." "$(written | paste -sd ' ')"
 resolved
 until_ok 10 is_seen web.service.mesh.internal 127.1.0.1 || fail "our names: $(tail -5 "$TMP/resolved.log")"
