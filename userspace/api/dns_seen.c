@@ -62,6 +62,8 @@ static void put_seen(struct wm_json *j, const struct wm_dns_seen *s, uint64_t af
 		 now_ms = wm_clock_ms();
 	struct device d = {0};
 
+	if (after > last) /* there is nothing behind it, whatever the number */
+		after = last;
 	wm_json_ku(j, "last", last);
 	wm_json_ku(j, "lost", after < first ? first - after : 0);
 	wm_json_kopen(j, "questions", '[');
