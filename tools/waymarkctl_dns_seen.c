@@ -5,6 +5,7 @@
 #include "waymark/dns_wire.h"
 #include "waymarkctl.h"
 #include "waymarkctl_ask.h"
+#include "waymarkctl_records.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,35 +13,6 @@
 #include <strings.h>
 #include <time.h>
 #include <unistd.h>
-
-/* --- codes ------------------------------------------------------------------------------------ */
-static const struct {
-	const char *name;
-	uint16_t type;
-} types[] = {{"A", 1},	     {"NS", 2},	    {"CNAME", 5}, {"SOA", 6},	{"PTR", 12},
-	     {"MX", 15},     {"TXT", 16},   {"AAAA", 28}, {"SRV", 33},	{"DS", 43},
-	     {"DNSKEY", 48}, {"HTTPS", 65}, {"ANY", 255}, {"NAPTR", 35}};
-#define TYPES (sizeof(types) / sizeof(*types))
-
-static bool type_of(const char *text, uint16_t *ret)
-{
-	for (size_t i = 0; i < TYPES; i++) {
-		if (strcasecmp(text, types[i].name) == 0) {
-			*ret = types[i].type;
-			return true;
-		}
-	}
-	return false;
-}
-
-const char *ctl_dns_type(json_int_t type, char other[16])
-{
-	for (size_t i = 0; i < TYPES; i++)
-		if (types[i].type == type)
-			return types[i].name;
-	snprintf(other, 16, "TYPE%u", (unsigned)type & 0xffff);
-	return other;
-}
 
 const char *ctl_dns_rcode(unsigned rcode)
 {
@@ -222,7 +194,7 @@ int ctl_dns_trace(const struct ctl *c)
 	uint16_t type = WM_DNS_A;
 	int r = CTL_EXIT_FAILED;
 
-	if (c->args_count > 1 && !type_of(c->args[1], &type))
+	if (c->args_count > 1 && !ctl_type_parse(c->args[1], &type))
 		r = ctl_fail(c, "'%s' is no type that is known here", c->args[1]);
 	else if (dns)
 		r = trace(c, status, dns, type);
