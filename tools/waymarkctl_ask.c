@@ -81,7 +81,7 @@ static uint16_t own_port(int fd)
 
 int ctl_ask(const struct ctl_server *s, const char *name, uint16_t type, struct ctl_answer *ret)
 {
-	uint8_t query[QUERY_MAX], reply[WM_DNS_UDP_MAX];
+	uint8_t query[QUERY_MAX], *reply = ret->msg;
 	socklen_t len = s->at.any.sa_family == AF_INET ? sizeof(s->at.in) : sizeof(s->at.in6);
 	int fd = socket(s->at.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = -ETIMEDOUT;
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -98,7 +98,7 @@ int ctl_ask(const struct ctl_server *s, const char *name, uint16_t type, struct 
 	} else if (fd < 0 || connect(fd, &s->at.any, len) || send(fd, query, (size_t)n, 0) < 0) {
 		r = -errno;
 	} else if (poll(&p, 1, ANSWER_WAIT_MS) == 1) {
-		got = recv(fd, reply, sizeof(reply), 0);
+		got = recv(fd, reply, sizeof(ret->msg), 0);
 		r = got < 0 ? -errno : -EBADMSG;
 		if (got >= WM_DNS_HEADER_LEN && !memcmp(reply, query, 2) &&
 		    (reply[2] & (WM_DNS_QR >> 8))) {
@@ -106,6 +106,7 @@ int ctl_ask(const struct ctl_server *s, const char *name, uint16_t type, struct 
 			ret->answers = (uint16_t)(reply[6] << 8 | reply[7]);
 			ret->took_ns = wm_clock_ns() - begun_ns;
 			ret->ttl_s = ttl_of(reply, (size_t)got);
+			ret->len = (size_t)got;
 			ret->port = own_port(fd);
 			r = 0;
 		}

@@ -3,6 +3,7 @@
 #pragma once
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct ctl_server {
@@ -18,6 +19,8 @@ struct ctl_answer {
 	uint16_t port;		 /* of ours, from which it was asked */
 	uint32_t ttl_s;		 /* of its first record; 0: it has none */
 	uint64_t took_ns;
+	size_t len;
+	uint8_t msg[512]; /* as it came: what fits without EDNS */
 };
 
 /** A server by its address; one that stands for all is this machine's. @return false: no address.
