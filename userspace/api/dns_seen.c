@@ -4,6 +4,7 @@
 #include "internal.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
+#include "waymark/counters.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -83,6 +84,19 @@ static uint64_t number_of(const struct wm_call *c, const char *name)
 	return text ? strtoull(text, NULL, 10) : 0;
 }
 
+/* How many of the kernel's answers were of what: who asks before and after a question of his own
+ * knows what answered it where nobody else asked. */
+static void put_counts(struct wm_json *j, const struct wm_api *a)
+{
+	uint64_t n[WM_COUNTER_COUNT];
+
+	if (!a->d.plane || wm_plane_counters(a->d.plane, n))
+		return;
+	wm_json_ku(j, "answered", n[WM_C_DNS_ANSWERED]);
+	wm_json_ku(j, "ready", n[WM_C_DNS_READY]);
+	wm_json_ku(j, "hot", n[WM_C_DNS_HOT]);
+}
+
 void wm_native_dns_seen(struct wm_call *c)
 {
 	const struct wm_dns_server *dns = c->api->d.dns;
@@ -93,6 +107,7 @@ void wm_native_dns_seen(struct wm_call *c)
 	put_seen(&j, dns ? wm_dns_seen_of(dns) : NULL, number_of(c, "after"));
 	wm_json_kopen(&j, "kernel", '{');
 	put_seen(&j, dns ? wm_dns_seen_by_kernel(dns) : NULL, number_of(c, "kernel_after"));
+	put_counts(&j, c->api);
 	wm_json_close(&j, '}');
 	wm_json_close(&j, '}');
 	wm_answer_end(c, &j, 0);
