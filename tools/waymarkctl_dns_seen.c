@@ -8,6 +8,7 @@
 #include "waymarkctl_records.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -24,9 +25,11 @@ const char *ctl_dns_rcode(unsigned rcode)
 
 static json_t *seen_after(const struct ctl *c, json_int_t after)
 {
-	char path[80];
+	char path[96];
 
-	snprintf(path, sizeof(path), "/v1/waymark/dns/seen?after=%lld", (long long)after);
+	/* of what the kernel told before there is nothing to be learnt */
+	snprintf(path, sizeof(path), "/v1/waymark/dns/seen?after=%lld&kernel_after=%llu",
+		 (long long)after, ULLONG_MAX);
 	return ctl_fetch(c, "GET", path, CTL_TIMEOUT_MS, true);
 }
 
@@ -65,7 +68,38 @@ static const char *route_of(const char *name, const json_t *dns)
 	return best;
 }
 
-static json_t *rule_of(const char *name, const json_t *status, const json_t *dns)
+/* A zone of the agent's that the name is in. */
+static const char *zone_of(const char *name, const json_t *status)
+{
+	const json_t *zone;
+	size_t i;
+
+	json_array_foreach(
+		json_object_get(status, "zones"), i,
+		zone) if (is_below(name, json_string_value(zone))) return json_string_value(zone);
+	return NULL;
+}
+
+static bool is_of_address(const char *name)
+{
+	return is_below(name, "in-addr.arpa") || is_below(name, "ip6.arpa");
+}
+
+/* What is outside of our domains, and answered as if it were ours. */
+static json_t *rule_of_ours(const char *name, const json_t *status)
+{
+	const char *zone = zone_of(name, status);
+
+	if (zone)
+		return json_sprintf("in %s, a zone of our virtual addresses", zone);
+	return json_string(is_of_address(name)
+				   ? "the address of a node or a service that is known here"
+				   : "a record of the operator's: dns.records, dns.records_file or "
+				     "dns.hosts_file");
+}
+
+static json_t *rule_of(const char *name, const json_t *status, const json_t *dns,
+		       const struct ctl_answer *a)
 {
 	const char *domain = ctl_text(status, "domain"), *alt = ctl_text(status, "alt_domain"),
 		   *cluster = ctl_text(status, "cluster_domain"), *mode = ctl_text(dns, "upstream"),
@@ -75,6 +109,8 @@ static json_t *rule_of(const char *name, const json_t *status, const json_t *dns
 		return json_sprintf("below %s, our domain", is_below(name, domain) ? domain : alt);
 	if (is_below(name, cluster))
 		return json_sprintf("below %s, the cluster's domain", cluster);
+	if (a->flags & WM_DNS_AA || zone_of(name, status))
+		return rule_of_ours(name, status);
 	if (strcmp(mode, "off") == 0)
 		return json_string("not our domain, and dns.upstream is off");
 	if (*route)
@@ -100,23 +136,90 @@ static const char *level_of(const json_t *seen, const struct ctl_answer *a, json
 	return json_integer_value(json_object_get(seen, "lost")) ? NULL : "kernel";
 }
 
-/* What the kernel answers beside our domain it was given for a while. */
-static const char *level_text(const char *level, const char *rule)
+static json_int_t more(const json_t *before, const json_t *after, const char *name)
+{
+	return json_integer_value(json_object_get(json_object_get(after, "kernel"), name)) -
+	       json_integer_value(json_object_get(json_object_get(before, "kernel"), name));
+}
+
+/* What of the kernel's answered. @return NULL: that cannot be told, as it answered others as well.
+ */
+static const char *part_of(const json_t *before, const json_t *after, const struct ctl_answer *a)
+{
+	json_int_t all = more(before, after, "answered"), hot = more(before, after, "hot"),
+		   ready = more(before, after, "ready");
+
+	if (!(a->flags & WM_DNS_AA) || (all && hot == all))
+		return "hot"; /* of ours all has it */
+	if (all && ready == all)
+		return "ready";
+	return ready ? NULL : "tables";
+}
+
+static const char *level_text(const json_t *doc)
 {
 	static const char *const texts[][2] = {
-		{"kernel", "the program in the kernel, of its tables"},
+		{"tables", "the program in the kernel, of its tables"},
+		{"ready", "the program in the kernel, of what userspace said before"},
+		{"hot", "the program in the kernel, of what others said before"},
+		{"kernel",
+		 "the program in the kernel; of what cannot be told, as it answered others"},
 		{"own", "userspace, of its tables and the registry"},
 		{"cache", "userspace, of what others said before"},
 		{"stale", "userspace, of what others said before, beyond its TTL: nobody answers"},
 		{"upstream", "other servers, which were asked"},
 		{"second", "a second server, as the one asked first took long"}};
+	const char *level = ctl_text(doc, "level"), *part = ctl_text(doc, "kernel");
 
-	if (level && strcmp(level, "kernel") == 0 && strncmp(rule, "below", 5) != 0)
-		return "the program in the kernel, of what others said before";
-	for (size_t i = 0; level && i < sizeof(texts) / sizeof(*texts); i++)
-		if (strcmp(level, texts[i][0]) == 0)
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		if (strcmp(*part ? part : level, texts[i][0]) == 0)
 			return texts[i][1];
 	return "not known: too many others were answered meanwhile";
+}
+
+/* Is @p name, with or without a dot at its end, the other, which has none? */
+static bool is_same(const char *name, const char *other)
+{
+	return is_below(name, other) && strlen(name) <= strlen(other) + 1;
+}
+
+/* How long the kernel has had what others said. @return seconds; -1: it does not say. */
+static json_int_t age_of(const struct ctl *c, uint16_t type)
+{
+	char path[CTL_PATH_MAX];
+	const json_t *row;
+	json_int_t age_s = -1;
+	json_t *doc;
+	size_t i;
+
+	if (!ctl_path(c, path, "/v1/waymark/dns/cache?name=", c->args[0], ""))
+		return -1;
+	doc = ctl_fetch(c, "GET", path, CTL_TIMEOUT_MS, true);
+	json_array_foreach(json_object_get(doc, "answers"), i, row)
+	{
+		const char *name = ctl_text(row, "name");
+
+		/* as it was asked: without DO, CD and AD */
+		if (is_same(c->args[0], name) &&
+		    json_integer_value(json_object_get(row, "type")) == type &&
+		    json_is_false(json_object_get(row, "do")) &&
+		    json_is_false(json_object_get(row, "cd")) &&
+		    json_is_false(json_object_get(row, "ad")))
+			age_s = json_integer_value(json_object_get(row, "age_s"));
+	}
+	json_decref(doc);
+	return age_s;
+}
+
+static void tell_records(const json_t *records)
+{
+	const json_t *r;
+	size_t i;
+
+	json_array_foreach(records, i, r)
+		printf("         %s %lld %s %s\n", ctl_text(r, "name"),
+		       (long long)json_integer_value(json_object_get(r, "ttl_s")),
+		       ctl_text(r, "type"), ctl_text(r, "data"));
 }
 
 static int tell_trace(const struct ctl *c, const struct ctl_answer *a, json_t *doc)
@@ -128,11 +231,16 @@ static int tell_trace(const struct ctl *c, const struct ctl_answer *a, json_t *d
 	printf("asked    %s for %s %s\n", ctl_text(doc, "server"), ctl_text(doc, "name"),
 	       ctl_text(doc, "type"));
 	printf("rule     %s\n", ctl_text(doc, "rule"));
-	printf("level    %s\n", level_text(level, ctl_text(doc, "rule")));
+	printf("level    %s\n", level_text(doc));
+	if (json_is_integer(json_object_get(doc, "age_s")))
+		printf("age      %lld s since they said it\n",
+		       (long long)json_integer_value(json_object_get(doc, "age_s")));
 	printf("answer   %s, %u records", ctl_text(doc, "rcode"), a->answers);
 	if (a->answers)
 		printf(", TTL %u s", a->ttl_s);
-	printf("\ntook     %.1f us", (double)a->took_ns / 1000);
+	printf("%s\n", a->flags & WM_DNS_TC ? "; there are more, over TCP" : "");
+	tell_records(json_object_get(doc, "records"));
+	printf("took     %.1f us", (double)a->took_ns / 1000);
 	if (level && strcmp(level, "kernel") != 0)
 		printf(", of these %lld in the agent",
 		       (long long)json_integer_value(json_object_get(doc, "agent_us")));
@@ -149,14 +257,45 @@ static bool server_of(const json_t *status, struct ctl_server *ret)
 		json_array_size(list) ? json_string_value(json_array_get(list, 0)) : "", ret);
 }
 
+/* A question, and what is known of it. */
+struct asked {
+	const struct ctl_server *server;
+	const struct ctl_answer *answer;
+	uint16_t type;
+	const json_t *before, *after; /* what was seen */
+	const json_t *status, *dns;
+};
+
+/* All that is told. @return the caller's. */
+static json_t *found(const struct ctl *c, const struct asked *k)
+{
+	const struct ctl_answer *a = k->answer;
+	json_int_t took_us = 0, age_s = -1;
+	const char *level = level_of(k->after, a, &took_us);
+	const char *part =
+		level && strcmp(level, "kernel") == 0 ? part_of(k->before, k->after, a) : NULL;
+	char other[16];
+	json_t *doc;
+
+	if (part && strcmp(part, "hot") == 0)
+		age_s = age_of(c, k->type);
+	doc = json_pack("{s:s, s:s, s:s, s:o, s:s?, s:s?, s:s, s:i, s:o, s:I, s:I, s:I}", "name",
+			c->args[0], "type", ctl_dns_type(k->type, other), "server", k->server->text,
+			"rule", rule_of(c->args[0], k->status, k->dns, a), "level", level, "kernel",
+			part, "rcode", ctl_dns_rcode(a->flags & WM_DNS_RCODE), "answers",
+			a->answers, "records", ctl_records(a->msg, a->len), "ttl_s",
+			(json_int_t)a->ttl_s, "took_us", (json_int_t)(a->took_ns / 1000),
+			"agent_us", took_us);
+	if (age_s >= 0)
+		json_object_set_new(doc, "age_s", json_integer(age_s));
+	return doc;
+}
+
 static int trace(const struct ctl *c, const json_t *status, const json_t *dns, uint16_t type)
 {
 	json_t *before = seen_after(c, INT64_MAX), *seen = NULL;
 	struct ctl_answer a = {0};
 	struct ctl_server s;
-	json_int_t took_us = 0;
-	const char *level;
-	char other[16];
 	int r;
 
 	if (!before)
@@ -167,22 +306,17 @@ static int trace(const struct ctl *c, const json_t *status, const json_t *dns, u
 	}
 	r = ctl_ask(&s, c->args[0], type, &a);
 	seen = r ? NULL : seen_after(c, last_of(before));
-	json_decref(before);
 	if (r == -ENAMETOOLONG)
-		return ctl_fail(c, "%s: a name has at most 253 characters, each of its labels %d",
-				c->args[0], WM_DNS_LABEL_MAX);
-	if (r)
-		return ctl_fail(c, "%s: %s: %s", s.text, c->args[0], wm_err_str(r));
-	if (!seen)
-		return CTL_EXIT_FAILED;
-	level = level_of(seen, &a, &took_us);
-	r = tell_trace(c, &a,
-		       json_pack("{s:s, s:s, s:s, s:o, s:s?, s:s, s:i, s:I, s:I, s:I}", "name",
-				 c->args[0], "type", ctl_dns_type(type, other), "server", s.text,
-				 "rule", rule_of(c->args[0], status, dns), "level", level, "rcode",
-				 ctl_dns_rcode(a.flags & WM_DNS_RCODE), "answers", a.answers,
-				 "ttl_s", (json_int_t)a.ttl_s, "took_us",
-				 (json_int_t)(a.took_ns / 1000), "agent_us", took_us));
+		r = ctl_fail(c, "%s: a name has at most 253 characters, each of its labels %d",
+			     c->args[0], WM_DNS_LABEL_MAX);
+	else if (r)
+		r = ctl_fail(c, "%s: %s: %s", s.text, c->args[0], wm_err_str(r));
+	else if (!seen)
+		r = CTL_EXIT_FAILED;
+	else
+		r = tell_trace(c, &a,
+			       found(c, &(struct asked){&s, &a, type, before, seen, status, dns}));
+	json_decref(before);
 	json_decref(seen);
 	return r;
 }

@@ -6,14 +6,23 @@
 # shellcheck source=tests/net/upstream.sh
 . tests/net/upstream.sh
 
-records=$(printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 60 A 192.0.2.11"\n\tlocal-zone: "." static\n\tlocal-data: ". 60 NS a.example."')
+records="	local-zone: 'example.' static
+	local-data: 'a.example. 60 A 192.0.2.11'
+	local-data: 'a.example. 60 CAA 0 issue \"ca.example\"'
+	local-data: 'a.example. 60 TYPE4711 \\# 2 abcd'
+	local-data: 'a.example. 60 TXT \"one\" \"two\"'
+	local-zone: '.' static
+	local-data: '. 60 NS a.example.'"
 serve up 127.0.0.11 53 "$records"
 AT=(--agent "unix:$TMP/http.sock")
 trace() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -c '[.level, .rcode, .answers]'; }
+record() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -r '.records[] | [.name, .type, .data] | join(" ")'; }
+part() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -r '.level + " " + (.kernel // "?")'; }
 rule() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -r .rule; }
 
 # --- what answered
-start_agent --set dns.upstream=list --set dns.forward=.=127.0.0.11
+printf '{"dns": {"records": ["www.corp 60 CNAME web.service.mesh.internal", "corp 60 MX 10 mail.corp"]}}' >"$TMP/settings.json"
+start_agent --config "$TMP/settings.json" --set dns.upstream=list --set dns.forward=.=127.0.0.11 --set dns.kernel_cache_after=2
 register web-1 web 127.1.0.1 80 >/dev/null
 in_kernel() { [ "$(trace web.service.mesh.internal)" = '["kernel","NOERROR",1]' ]; }
 until_ok 10 in_kernel || fail "the kernel answers: $(trace web.service.mesh.internal)"
@@ -25,6 +34,34 @@ matches "in words" "^level    .*, of what others said before" "$("$CTL" "${AT[@]
 matches "TTL of the first record" "^answer   NOERROR, 1 records, TTL (60|5[0-9]) s" "$("$CTL" "${AT[@]}" dns trace a.example)"
 check "the root" '["upstream","NOERROR",1]' "$(trace . NS)"
 check "its rule" "not our domain: dns.upstream is list, servers of ." "$(rule . NS)"
+# what it says, of every type
+matches "records" "^         a.example. (60|5[0-9]) A 192.0.2.11$" "$("$CTL" "${AT[@]}" dns trace a.example)"
+check "a type" 'a.example. CAA 0 issue "ca.example"' "$(record a.example CAA)"
+check "by its number" 'a.example. CAA 0 issue "ca.example"' "$(record a.example type257)"
+check "one that nobody knows" 'a.example. TYPE4711 \# 2 abcd' "$(record a.example TYPE4711)"
+check "texts" 'a.example. TXT "one" "two"' "$(record a.example TXT)"
+check "SRV" "_web._tcp.service.mesh.internal. SRV 1 1 80 7f010001.addr.dc1.mesh.internal." "$(record _web._tcp.service.mesh.internal SRV)"
+matches "SOA" "^mesh.internal. SOA ns.mesh.internal. hostmaster.mesh.internal. [0-9]+ [0-9]+ [0-9]+ [0-9]+ [0-9]+$" "$(record mesh.internal SOA)"
+for none in TYPE0 TYPE65536 TYPE TYPE1x; do
+	matches "no type" "'$none' is no type that is known here" "$("$CTL" "${AT[@]}" dns trace a.example $none 2>&1)"
+done
+
+# whose it is, and which part of the kernel has it
+virtual=$(vip4 web | awk -F. '{print $4 "." $3 "." $2 "." $1 ".in-addr.arpa"}')
+check "a virtual address" "in ${virtual#*.*.*.}, a zone of our virtual addresses" "$(rule "$virtual" PTR)"
+check "nobody's" "in 250.in-addr.arpa, a zone of our virtual addresses" "$(rule 1.2.3.250.in-addr.arpa. PTR)"
+check "a service's" "the address of a node or a service that is known here" "$(rule 1.0.1.127.in-addr.arpa PTR)"
+check "the operator's" "a record of the operator's: dns.records, dns.records_file or dns.hosts_file" "$(rule corp MX)"
+check "what it says" "corp. MX 10 mail.corp." "$(record corp MX)"
+check "its alias" "www.corp. CNAME web.service.mesh.internal. web.service.mesh.internal. A 127.1.0.1" "$(record www.corp | xargs)"
+is_part() { [ "$(part "$2" "${3:-A}")" = "kernel $1" ]; }
+until_ok 10 is_part tables web.service.mesh.internal || fail "of the tables: $(part web.service.mesh.internal)"
+until_ok 10 is_part ready corp MX || fail "of what userspace said: $(part corp MX)"
+until_ok 10 is_part ready n1.node.mesh.internal || fail "the same of a node: $(part n1.node.mesh.internal)"
+until_ok 10 is_part hot a.example || fail "of what others said: $(part a.example)"
+matches "in words" "^level    the program in the kernel, of what others said before" "$("$CTL" "${AT[@]}" dns trace A.example.)"
+matches "how old it is" "^age      [0-9]+ s since they said it" "$("$CTL" "${AT[@]}" dns trace A.example.)"
+matches "of userspace" "^level    the program in the kernel, of what userspace said before" "$("$CTL" "${AT[@]}" dns trace corp MX)"
 label=$(printf 'x%.0s' {1..63})
 longest=${label:2}.$label.$label.$label
 check "the longest name" '["upstream","NXDOMAIN",0]' "$(trace "$longest")"
