@@ -23,7 +23,7 @@ SAMPLES = {  # a value of each path parameter and query parameter, none of which
     "service": "web", "count": "3", "filter": "", "note": "n", "reason": "r", "replace-existing-checks": "true", "enable": "false",
     "kind": "service-resolver", "subset": "", "relay-factor": "3", "client": "7", "local-only": "true", "force": "",
     "port": "80", "protocol": "udp", "family": "4", "cgroup": "1", "netns": "1", "uid": "0",
-    "verdict": "picked", "instance": "web-1", "after": "0"}
+    "verdict": "picked", "instance": "web-1", "after": "0", "kernel_after": "0"}
 
 
 def fail(text):
