@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net model store registry metadata resolution */
 /* From policies to tiers, over a real registry, and the tables that come of them. */
+#include "node_help.h"
 #include "registry_help.h"
 #include "userspace/metadata/selection.h"
 #include "userspace/resolution/plan.h"
@@ -246,22 +247,10 @@ Test(plan, a_redirect_within_a_service_is_to_a_region)
 /* An instance on a node of its name, whose band is @p b. */
 static void on_node(const char *id, const char *region, enum wm_band b)
 {
-	const struct wm_node_draft facts = {.address = "10.9.0.1", .region = region};
-	const struct wm_instance_draft d = {.id = id, .name = "web", .port = 80};
-	const struct wm_catalog_op ops[] = {
-		{.object = WM_OBJECT_NODE, .node = id, .facts = &facts},
-		{.object = WM_OBJECT_SERVICE, .node = id, .service = &d}};
-	const struct wm_catalog_batch batch = {.ops = ops, .count = 2};
-	struct wm_err e = {0};
-	struct wm_node *n;
-	unsigned failed;
-	size_t pos = 0;
+	struct wm_node *n = node_with_web(registry, id, region);
 
-	cr_assert_eq(wm_registry_catalog(registry, &batch, &failed, &e), 0, "%s", e.text);
-	wm_registry_flush(registry);
-	while ((n = wm_registry_next_node(registry, &pos)))
-		if (strcmp(n->name, id) == 0 && b)
-			cr_assert(wm_registry_set_band(registry, n, b));
+	if (b)
+		cr_assert(wm_registry_set_band(registry, n, b));
 }
 
 /* Again, where this node says no place. */

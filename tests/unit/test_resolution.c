@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* links: base net model store registry metadata resolution */
 /* A real registry, a real loop; the tables in plain memory. */
+#include "node_help.h"
 #include "userspace/resolution/grace.h"
 #include "userspace/resolution/resolution.h"
 
@@ -515,28 +516,6 @@ Test(resolution, addresses_of_a_tag_are_a_subsets_of_its_name)
 
 /* --- how far nodes are --------------------------------------------------------------------------
  */
-static struct wm_node *node_with(const char *name)
-{
-	const struct wm_node_draft facts = {.address = "10.9.0.1"};
-	const struct wm_instance_draft d = {.id = name, .name = "web", .port = 80};
-	const struct wm_catalog_op ops[] = {
-		{.object = WM_OBJECT_NODE, .node = name, .facts = &facts},
-		{.object = WM_OBJECT_SERVICE, .node = name, .service = &d}};
-	const struct wm_catalog_batch batch = {.ops = ops, .count = 2};
-	struct wm_err e = {0};
-	struct wm_node *n;
-	unsigned failed;
-	size_t pos = 0;
-
-	cr_assert_eq(wm_registry_catalog(registry, &batch, &failed, &e), 0, "%s", e.text);
-	turn();
-	do {
-		n = wm_registry_next_node(registry, &pos);
-		cr_assert_not_null(n);
-	} while (strcmp(n->name, name) != 0);
-	return n;
-}
-
 static void add_front(void)
 {
 	const struct wm_instance_draft d = {.id = "f", .name = "front", .port = 80};
@@ -560,7 +539,8 @@ static uint64_t published_after(void)
  * another band. */
 Test(resolution, a_node_that_moves_is_in_another_tier)
 {
-	struct wm_node *near = node_with("near"), *far = node_with("far");
+	struct wm_node *near = node_with_web(registry, "near", NULL);
+	struct wm_node *far = node_with_web(registry, "far", NULL);
 	struct wm_policy_draft d;
 
 	put("own", 80, WM_PASSING, 1);
