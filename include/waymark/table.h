@@ -195,23 +195,30 @@ struct wm_table {
 	struct wm_table_head head;
 };
 
+/** Begin to read what set @p set most probably leads to: most heads stand at the set's index, and
+ * the first backends of sets. All lines are waited for at a time then. */
+static __always_inline void wm_set_ahead(const struct wm_view *v, __u32 set)
+{
+	const struct wm_table_head *h = wm_at_head(v, set);
+	const struct wm_backend *first = wm_at_backend(v, set);
+
+	if (h)
+		(void)WM_READ(h->generation);
+	if (first)
+		(void)WM_READ(first->state);
+}
+
 /** Load what set @p set has published. @return WM_PICKED; WM_PICK_NONE: nothing; WM_PICK_TORN. */
 static __always_inline enum wm_pick wm_table_load(const struct wm_view *v, __u32 set,
 						  struct wm_table *ret)
 {
 	const struct wm_set *at = wm_at_set(v, set);
-	const struct wm_table_head *h = wm_at_head(v, set);
-	const struct wm_backend *first = wm_at_backend(v, set);
+	const struct wm_table_head *h;
 	__u32 generation;
 
 	if (!at)
 		return WM_PICK_NONE;
-	/* most heads stand there, and the first backends of sets: all lines are waited for at a
-	 * time */
-	if (h)
-		(void)WM_READ(h->generation);
-	if (first)
-		(void)WM_READ(first->state);
+	wm_set_ahead(v, set);
 	ret->word = wm_load_table(at);
 	ret->set = set;
 	if (!ret->word.generation)

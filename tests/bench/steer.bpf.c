@@ -15,11 +15,16 @@ int bench_steer(struct bpf_sock_addr *ctx)
 {
 	struct wm_frontend_key key = {.addr_be = {0, 0, WM_V4_MAPPED_BE, ctx->user_ip4}};
 	const struct wm_frontend *e = bpf_map_lookup_elem(&frontends, &key);
-	const struct wm_set *s = e ? wm_at_set(NULL, e->set) : NULL;
-	const struct wm_table_head *h = s ? wm_at_head(NULL, s->table.head) : NULL;
-	const struct wm_backend *b =
-		h && h->flags & WM_HEAD_FEW ? wm_at_backend(NULL, h->few.backend[0]) : NULL;
+	const struct wm_table_head *h;
+	const struct wm_backend *b;
+	const struct wm_set *s;
 
+	if (!e)
+		return 0;
+	wm_set_ahead(NULL, e->set);
+	s = wm_at_set(NULL, e->set);
+	h = s ? wm_at_head(NULL, s->table.head) : NULL;
+	b = h && h->flags & WM_HEAD_FEW ? wm_at_backend(NULL, h->few.backend[0]) : NULL;
 	if (!b || !b->state)
 		return 0;
 	ctx->user_ip4 = b->addr4_be;

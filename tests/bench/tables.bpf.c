@@ -58,9 +58,12 @@ static __always_inline const struct wm_backend *slot_of(const struct wm_table_he
 static __always_inline __be32 walk(__u32 set)
 {
 	const struct wm_set *s = wm_at_set(NULL, set);
-	const struct wm_table_head *h = s ? wm_at_head(NULL, s->table.head) : NULL;
-	const struct wm_backend *b = h ? slot_of(h, 0) : NULL;
+	const struct wm_table_head *h;
+	const struct wm_backend *b;
 
+	wm_set_ahead(NULL, set);
+	h = s ? wm_at_head(NULL, s->table.head) : NULL;
+	b = h ? slot_of(h, 0) : NULL;
 	return b && b->state ? b->addr4_be : 0;
 }
 
