@@ -19,7 +19,7 @@ static uint64_t read_words[WORDS]; /* of the reader */
 static struct {
 	unsigned take, of;
 } way[DEPTH_MAX]; /* which of how many at each load where there was a choice */
-static unsigned way_len, way_at, position, limit;
+static unsigned way_len, way_at, position, meet_until;
 
 static void meet_go(unsigned to)
 {
@@ -36,7 +36,7 @@ static unsigned values_of(uint32_t word, size_t at, size_t size, unsigned *ret, 
 
 	known[0] = read_words[word];
 	ret[0] = position;
-	for (unsigned i = position; i < limit; i++) {
+	for (unsigned i = position; i < meet_until; i++) {
 		unsigned k = 0;
 
 		if (steps[i].word != word)
@@ -87,7 +87,7 @@ static bool meet_next(bool start, unsigned from, unsigned to)
 	memcpy(read_words, first_words, MEMORY);
 	position = 0;
 	way_at = 0;
-	limit = to;
+	meet_until = to;
 	meet_go(from);
 	return true;
 }
