@@ -6,6 +6,7 @@
 #include "userspace/base/hash.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
+#include "userspace/base/regular.h"
 #include "userspace/base/settings.h"
 
 #include <arpa/inet.h>
@@ -265,11 +266,10 @@ static int add_file(struct wm_statics *t, const char *setting, const char *path,
 	size_t len;
 	_cleanup_free_ char *text = NULL;
 	unsigned number = 1;
-	struct stat st;
 	int r = 0;
 
 	/* to open a FIFO waits for who writes it, and a reload with it */
-	if (!stat(path, &st) && !S_ISREG(st.st_mode))
+	if (!wm_regular_may_be(path))
 		return wm_err_set(e, WM_E_INVALID, "%s: %s is not a file", setting, path);
 	text = wm_settings_text(path, &len, &inner);
 	if (!text)

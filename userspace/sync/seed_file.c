@@ -2,13 +2,11 @@
 /* seed_file.c - sync.join_file: agents to begin with, one a line. It is somebody else's to write,
  * so a line that is no seed is told of and passed over. */
 #include "sync.h"
+#include "userspace/base/regular.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* Who is told of lines. */
 struct reader {
@@ -48,27 +46,6 @@ static void take_line(struct reader *r, unsigned number, char *line)
 		r->bad(r->arg, &e);
 }
 
-/* @return octets, as a string in @p text; negative errno. Never waits: a pipe is no file. */
-static ssize_t read_whole(const char *path, char *text, size_t cap)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	ssize_t n = 0, len = 0;
-	struct stat st;
-
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st))
-		len = -errno;
-	else if (!S_ISREG(st.st_mode))
-		len = -EINVAL;
-	while (len >= 0 && (size_t)len < cap && (n = read(fd, text + len, cap - (size_t)len)) > 0)
-		len += n;
-	if (n < 0)
-		len = -errno;
-	close(fd);
-	return len;
-}
-
 int wm_sync_seed_file(const char *path, struct wm_sync_seed_list *ret, wm_sync_seed_bad bad,
 		      void *arg, struct wm_err *e)
 {
@@ -80,7 +57,7 @@ int wm_sync_seed_file(const char *path, struct wm_sync_seed_list *ret, wm_sync_s
 
 	if (!text)
 		return wm_err_set(e, -ENOMEM, "out of memory: seeds");
-	len = read_whole(path, text, WM_SYNC_JOIN_FILE_MAX + 1);
+	len = wm_regular_read(path, text, WM_SYNC_JOIN_FILE_MAX + 1);
 	if (len == -EINVAL)
 		err = wm_err_set(e, -EINVAL, "%s is no regular file", path);
 	else if (len < 0)
