@@ -4,6 +4,8 @@
 
 #include <time.h>
 
+#define SET_BACK_MS 2000 /* what is less may have passed between two calls */
+
 uint64_t wm_clock_ns(void)
 {
 	struct timespec ts;
@@ -36,4 +38,12 @@ uint64_t wm_clock_wall_ms(void)
 
 	clock_gettime(CLOCK_REALTIME, &t);
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / WM_NS_PER_MS;
+}
+
+bool wm_clock_set_back(int64_t *ahead_ms)
+{
+	int64_t before_ms = *ahead_ms;
+
+	*ahead_ms = (int64_t)(wm_clock_wall_ms() - wm_clock_ms());
+	return *ahead_ms < before_ms - SET_BACK_MS;
 }

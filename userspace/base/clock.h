@@ -3,6 +3,7 @@
 #pragma once
 #include "macros.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /** Nanoseconds of CLOCK_BOOTTIME: goes on through suspend, the same as bpf_ktime_get_boot_ns(). */
@@ -17,3 +18,6 @@ int64_t wm_clock_wall_s(void);
 /** Milliseconds since 1970, for deadlines that are stored and outlive the machine's boot: a timer
  * takes what is left of one, once, on the other clock. */
 uint64_t wm_clock_wall_ms(void);
+/** Has the wall clock been set back since the last call with the same @p ahead_ms, which is 0
+ * before the first? By two seconds at least: less is what two calls take. */
+bool wm_clock_set_back(int64_t *ahead_ms);
