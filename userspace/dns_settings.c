@@ -7,16 +7,6 @@
 
 #include <errno.h>
 
-static unsigned networks(const struct wm_settings *s, struct wm_guard_prefix *ret)
-{
-	struct wm_err e = {0};
-	unsigned n = 0;
-
-	for (unsigned i = 0; s->dns_allow[i]; i++)
-		n += !wm_prefix_parse(s->dns_allow[i], &ret[n], &e);
-	return n;
-}
-
 static void told(void *plane, const struct wm_cookie_keys *k)
 {
 	int r = wm_plane_cookies(plane, k);
@@ -44,7 +34,7 @@ static void take_cookies(const struct wm_settings *s, struct wm_dns_server *d, s
 void wm_dns_settings_take(const struct wm_settings *s, struct wm_dns_server *d, struct wm_plane *p)
 {
 	struct wm_guard_prefix allow[WM_SETTINGS_LIST_MAX];
-	unsigned n = networks(s, allow);
+	unsigned n = wm_prefix_list(s->dns_allow, allow);
 	int r;
 
 	take_cookies(s, d, p);

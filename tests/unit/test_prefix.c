@@ -74,3 +74,38 @@ Test(prefix, what_is_none_is_refused)
 	cr_assert_str_eq(e.text, "10.0.0.1/8 has bits behind its /8");
 	cr_assert_eq(wm_prefix_parse("fd00::1/64", &p, &e), WM_E_INVALID);
 }
+
+Test(prefix, reverse_zones)
+{
+	static const struct {
+		const char *prefix;
+		unsigned zones;
+		const char *first, *last;
+	} all[] = {{"10.0.0.0/8", 1, "10.in-addr.arpa", "10.in-addr.arpa"},
+		   {"10.244.0.0/16", 1, "244.10.in-addr.arpa", "244.10.in-addr.arpa"},
+		   {"172.16.0.0/12", 16, "16.172.in-addr.arpa", "31.172.in-addr.arpa"},
+		   {"128.0.0.0/1", 128, "128.in-addr.arpa", "255.in-addr.arpa"},
+		   {"10.1.2.0/23", 2, "2.1.10.in-addr.arpa", "3.1.10.in-addr.arpa"},
+		   {"10.1.2.3", 1, "3.2.1.10.in-addr.arpa", "3.2.1.10.in-addr.arpa"},
+		   {"0.0.0.0/0", 0, "", ""},
+		   {"::/0", 0, "", ""},
+		   {"fd00::/8", 1, "d.f.ip6.arpa", "d.f.ip6.arpa"},
+		   {"fd12:3400::/22", 4, "4.3.2.1.d.f.ip6.arpa", "7.3.2.1.d.f.ip6.arpa"}};
+	char zone[WM_PREFIX_ZONE_SIZE];
+	struct wm_guard_prefix p;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		cr_assert_eq(wm_prefix_parse(all[i].prefix, &p, NULL), 0, "%s", all[i].prefix);
+		cr_assert_eq(wm_prefix_zones(&p), all[i].zones, "%s", all[i].prefix);
+		cr_assert(!wm_prefix_zone(&p, all[i].zones, zone));
+		if (!all[i].zones || !all[i].first)
+			continue;
+		cr_assert(wm_prefix_zone(&p, 0, zone));
+		cr_assert_str_eq(zone, all[i].first);
+		cr_assert(wm_prefix_zone(&p, all[i].zones - 1, zone));
+		cr_assert_str_eq(zone, all[i].last);
+	}
+	cr_assert_eq(wm_prefix_parse("2001:db8::1", &p, NULL), 0);
+	cr_assert(wm_prefix_zone(&p, 0, zone));
+	cr_assert_eq(strlen(zone), WM_PREFIX_ZONE_SIZE - 4, "the longest");
+}
