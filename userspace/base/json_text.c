@@ -2,6 +2,8 @@
 /* json_text.c - see json_text.h. */
 #include "json_text.h"
 
+#include "utf8.h"
+
 #include <ctype.h>
 #include <jansson.h>
 #include <stdint.h>
@@ -96,19 +98,8 @@ static const char *unit(const char *s, uint32_t *ret)
 	return s;
 }
 
-static size_t put_utf8(uint32_t c, char out[4])
-{
-	unsigned more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-	static const uint8_t lead[] = {0, 0xc0, 0xe0, 0xf0};
-
-	out[0] = (char)(lead[more] | c >> 6 * more);
-	for (unsigned i = 1; i <= more; i++)
-		out[i] = (char)(0x80 | (c >> 6 * (more - i) & 0x3f));
-	return more + 1;
-}
-
 /* @p s stands behind a backslash. @return behind the escape. */
-static const char *unescape(const char *s, char out[4], size_t *ret_len)
+static const char *unescape(const char *s, char out[WM_UTF8_MAX], size_t *ret_len)
 {
 	static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
 	const char *name = strchr(names, *s);
@@ -123,7 +114,7 @@ static const char *unescape(const char *s, char out[4], size_t *ret_len)
 		s = unit(s + 2, &low);
 		c = 0x10000 + ((c & 0x3ff) << 10) + (low & 0x3ff);
 	}
-	*ret_len = put_utf8(c, out);
+	*ret_len = wm_utf8_encode(c, out);
 	return s;
 }
 
@@ -135,7 +126,7 @@ bool wm_json_text_string(const char *at, char *buf, size_t cap)
 	if (!at || *at != '"')
 		return false;
 	for (at++; *at && *at != '"';) {
-		char out[4];
+		char out[WM_UTF8_MAX];
 		size_t len = 1;
 
 		out[0] = *at;
