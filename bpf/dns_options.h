@@ -38,9 +38,7 @@ __noinline int dns_options_read(struct work *w)
 
 static __always_inline __u64 options_word(const struct work *w, __u32 at)
 {
-	typedef __u64 __attribute__((may_alias, aligned(1))) word;
-
-	return *(const word *)(w->given.octets + WM_OPTIONS_PLACE(at));
+	return *(const wm_any_word *)(w->given.octets + WM_OPTIONS_PLACE(at));
 }
 
 /* A client without a cookie, with one that is none of ours, with one of ours. */
@@ -68,8 +66,6 @@ __noinline int dns_cookie_make(struct work *w)
 		       : OPTIONS_NEW;
 }
 
-typedef __u64 __attribute__((may_alias, aligned(1))) wm_word_1;
-
 /** Close the records with an OPT that has @p cookie, and the client's subnet if the name is ours,
  *  and pad as close_records(). @return octets of options. Places are masked, which the verifier
  *  follows better than that they have their bounds. */
@@ -90,17 +86,17 @@ __noinline int dns_put_options(struct work *w, int cookie)
 		out[at + 1] = WM_DNS_OPTION_COOKIE;
 		out[at + 2] = 0;
 		out[at + 3] = WM_COOKIE_WHOLE;
-		*(wm_word_1 *)(out + at + 4) = w->cookie.client;
-		*(wm_word_1 *)(out + at + 12) = w->cookie.head;
-		*(wm_word_1 *)(out + at + 20) = w->cookie.hash;
+		*(wm_any_word *)(out + at + 4) = w->cookie.client;
+		*(wm_any_word *)(out + at + 12) = w->cookie.head;
+		*(wm_any_word *)(out + at + 20) = w->cookie.hash;
 		at += WM_DNS_OPTION_HEAD + WM_COOKIE_WHOLE;
 	}
 	len = w->options.subnet_len & 31;
 	if (len && w->flags & WM_DNS_AA) {
 		in = w->given.octets + (w->options.subnet_at & 0xff);
-		*(wm_word_1 *)(out + at) = *(const wm_word_1 *)in;
-		*(wm_word_1 *)(out + at + 8) = *(const wm_word_1 *)(in + 8);
-		*(wm_word_1 *)(out + at + 16) = *(const wm_word_1 *)(in + 16);
+		*(wm_any_word *)(out + at) = *(const wm_any_word *)in;
+		*(wm_any_word *)(out + at + 8) = *(const wm_any_word *)(in + 8);
+		*(wm_any_word *)(out + at + 16) = *(const wm_any_word *)(in + 16);
 		at += len;
 	}
 	for (int i = 0; i < 3; i++)

@@ -43,9 +43,7 @@ _Static_assert((WM_DNS_LABELS_MAX & WM_DENY_LABEL_MASK) == 0, "an index by mask"
 /** The eight octets at @p at of a name, folded. */
 static __always_inline __u64 wm_deny_word(const __u8 *name, __u32 at)
 {
-	typedef __u64 __attribute__((may_alias, aligned(1))) word;
-
-	return wm_fold8(*(const word *)(name + (at & (WM_NAME_BUF - 1))));
+	return wm_fold8(*(const wm_any_word *)(name + (at & (WM_NAME_BUF - 1))));
 }
 
 /** Is the label at @p at this word of @p n octets, 7 or fewer? */

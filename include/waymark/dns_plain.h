@@ -115,7 +115,7 @@ static __always_inline int wm_plain_is_below(__u32 len, const struct wm_deny_lab
 static __always_inline __u32 wm_plain_label(__u8 *out, __u32 at, const __u8 *name, __u32 from,
 					    __u32 len)
 {
-	wm_srv_word *w = (wm_srv_word *)(out + at + 1);
+	wm_any_word *w = (wm_any_word *)(out + at + 1);
 
 	len &= WM_DNS_LABEL_MAX;
 	out[at] = (__u8)len;
@@ -132,7 +132,7 @@ static __always_inline __u32 wm_plain_put(const __u8 *name, const struct wm_plai
 					  __u32 *ret_service)
 {
 	__u32 n = f->whole & (WM_NAME_BUF - 1);
-	wm_srv_word *w = (wm_srv_word *)out;
+	wm_any_word *w = (wm_any_word *)out;
 
 	if (n) {
 		for (__u32 k = 0; k < WM_NAME_WORDS; k++)
@@ -143,10 +143,10 @@ static __always_inline __u32 wm_plain_put(const __u8 *name, const struct wm_plai
 			n = wm_plain_label(out, 0, name, f->tag_at, f->tag_len);
 		*ret_service = n;
 		n = wm_plain_label(out, n, name, f->service_at, f->service_len);
-		*(wm_srv_word *)(out + n) = WM_DENY_SERVICE << 8 | 7;
+		*(wm_any_word *)(out + n) = WM_DENY_SERVICE << 8 | 7;
 		n += 8;
 	}
-	w = (wm_srv_word *)(out + n);
+	w = (wm_any_word *)(out + n);
 	for (__u32 k = 0; k < WM_NAME_WORDS; k++)
 		w[k] = zone->words[k];
 	n += zone->len;

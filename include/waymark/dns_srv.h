@@ -24,17 +24,6 @@ _Static_assert(WM_DNS_EDNS_MAX <= WM_SRV_MASK &&
 /* Words of what targets end with that are always copied: most are not longer. */
 #define WM_SRV_END_MOST 4
 
-/* Words of records begin anywhere. In the kernel loads and stores need no order of octets. */
-#ifdef __bpf__
-typedef __u64 __attribute__((may_alias)) wm_srv_word;
-typedef __u32 __attribute__((may_alias)) wm_srv_half;
-typedef __u16 __attribute__((may_alias)) wm_srv_short;
-#else
-typedef __u64 __attribute__((may_alias, aligned(1))) wm_srv_word;
-typedef __u32 __attribute__((may_alias, aligned(1))) wm_srv_half;
-typedef __u16 __attribute__((may_alias, aligned(1))) wm_srv_short;
-#endif
-
 /* A record that was gathered. */
 struct wm_srv {
 	__be32 addr_be[4]; /* v4-mapped if IPv4 */
@@ -117,7 +106,7 @@ static __always_inline __u32 wm_srv_keep(struct wm_srv *r, const struct wm_choic
 	__u64 six = c->family == WM_FAMILY_6, first = node ? node : 9 + 24 * six;
 	__u64 n = first + WM_SRV_KIND + end_len;
 	__u64 len = n <= WM_DNS_NAME_MAX ? WM_SRV_HEAD + n : WM_DNS_EDNS_MAX;
-	wm_srv_word *w = (wm_srv_word *)r;
+	wm_any_word *w = (wm_any_word *)r;
 
 	w[0] = c->addr_be[0] | (__u64)c->addr_be[1] << 32;
 	w[1] = c->addr_be[2] | (__u64)c->addr_be[3] << 32;
@@ -148,7 +137,7 @@ _Static_assert(WM_DNS_AAAA < 256 && WM_DNS_SRV < 256 && WM_DNS_IN < 256, "one oc
 static __always_inline void wm_srv_put_first(__u8 *out, const struct wm_srv *r,
 					     const struct wm_target *t)
 {
-	wm_srv_word *w = (wm_srv_word *)(r->node ? out : out + 1);
+	wm_any_word *w = (wm_any_word *)(r->node ? out : out + 1);
 
 	if (r->node) {
 		for (__u32 k = 0; k < WM_TARGET_MAX / 8; k++)
@@ -171,18 +160,18 @@ static __always_inline void wm_srv_put(__u8 *out, __u32 at, const struct wm_srv 
 				       const volatile struct wm_srv_end *end, __be32 ttl_be)
 {
 	__u8 *p = out + (at & WM_SRV_MASK);
-	wm_srv_word *w = (wm_srv_word *)p;
+	wm_any_word *w = (wm_any_word *)p;
 	__u32 n = r->first & 0x7f;
 
 	w[0] = wm_srv_head(WM_DNS_NAME_POINTER, WM_DNS_SRV, ttl_be);
 	w[1] = ttl_be >> 16 | (__u32)__builtin_bswap16((__u16)(r->len - WM_DNS_RR_DATA)) << 16 |
 	       (__u64)__builtin_bswap16(1) << 32 /* priority */ |
 	       (__u64)__builtin_bswap16(r->weight) << 48;
-	*(wm_srv_short *)(w + 2) = r->port_be;
+	*(wm_any_short *)(w + 2) = r->port_be;
 	wm_srv_put_first(p + WM_SRV_HEAD, r, t);
-	w = (wm_srv_word *)(p + WM_SRV_HEAD + n);
+	w = (wm_any_word *)(p + WM_SRV_HEAD + n);
 	w[0] = 4 | (r->node ? WM_DENY_NODE : WM_DENY_ADDR) << 8;
-	w = (wm_srv_word *)(p + WM_SRV_HEAD + n + WM_SRV_KIND);
+	w = (wm_any_word *)(p + WM_SRV_HEAD + n + WM_SRV_KIND);
 	for (__u32 k = 0; k < WM_SRV_END_MOST; k++)
 		w[k] = end->words[k];
 	if (end->len > WM_SRV_END_MOST * 8)
@@ -195,8 +184,8 @@ static __always_inline void wm_srv_put(__u8 *out, __u32 at, const struct wm_srv 
 static __always_inline void wm_srv_put_address(__u8 *out, __u32 at, const struct wm_srv *r,
 					       __u32 target, __be32 ttl_be)
 {
-	wm_srv_word *w = (wm_srv_word *)(out + (at & WM_SRV_MASK));
-	wm_srv_half *h = (wm_srv_half *)(w + 1);
+	wm_any_word *w = (wm_any_word *)(out + (at & WM_SRV_MASK));
+	wm_any_half *h = (wm_any_half *)(w + 1);
 	__u32 six = r->six & 1, all = 0u - six;
 
 	/* without a branch for either, of which the verifier would follow each */

@@ -5,6 +5,18 @@
 #pragma once
 #include "dns_options.h"
 
+/* What stands anywhere in a message. In the kernel loads and stores need no order of octets, and
+ * one of each octet would be most of what the verifier walks through. */
+#ifdef __bpf__
+typedef __u64 __attribute__((may_alias)) wm_any_word;
+typedef __u32 __attribute__((may_alias)) wm_any_half;
+typedef __u16 __attribute__((may_alias)) wm_any_short;
+#else
+typedef __u64 __attribute__((may_alias, aligned(1))) wm_any_word;
+typedef __u32 __attribute__((may_alias, aligned(1))) wm_any_half;
+typedef __u16 __attribute__((may_alias, aligned(1))) wm_any_short;
+#endif
+
 struct wm_dns_header {
 	__be16 id, flags, questions, answers, authorities, additionals;
 };
