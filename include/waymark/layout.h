@@ -296,6 +296,14 @@ struct wm_socket_origin {
 };
 _Static_assert(sizeof(struct wm_socket_origin) == 232, "pinned layout");
 
+/* `name_sets`, `frontend_sets`: which set a name or an address most probably stands for
+ * (waymark/likely.h). A power of two of them, WM_LIKELY_SETS in each entry. */
+#define WM_LIKELY_SETS 16
+struct wm_likely {
+	__u32 set[WM_LIKELY_SETS];
+};
+_Static_assert(sizeof(struct wm_likely) == 64, "mmapable, one cache line");
+
 /* `layout_version`, one entry: what the pinned maps were made for. */
 struct wm_layout {
 	__u32 version; /* WM_LAYOUT_VERSION */

@@ -197,7 +197,7 @@ FOLLOWER=$!
 until_ok 10 listening || fail "events listen"
 check "validate" 0 "$(echo '{"dns": {"port": 5353}}' >"$TMP/ok.json" && rc ctl validate "$TMP/ok.json")"
 check "validate what is wrong" 1 "$(echo '{"dns": {"prot": 5353}}' >"$TMP/bad.json" && rc ctl validate "$TMP/bad.json")"
-check "maps as JSON" 14 "$(ctl -j maps | jq '.maps | length')"
+check "maps as JSON" 16 "$(ctl -j maps | jq '.maps | length')"
 check "over the Unix socket" n1 "$(ctl --agent "unix:$TMP/http.sock" -j status | jq -r .node)"
 check "the socket is the owner's alone" 600 "$(stat -c %a "$TMP/http.sock")"
 check "by the environment" n1 "$(WAYMARK_HTTP_ADDR=unix:$TMP/http.sock ctl -j status | jq -r .node)"

@@ -35,6 +35,8 @@ enum wm_map_index {
 	WM_MAP_CONFIG,
 	WM_MAP_NAMES,
 	WM_MAP_FRONTENDS,
+	WM_MAP_NAME_SETS,
+	WM_MAP_FRONTEND_SETS,
 	WM_MAP_SETS,
 	WM_MAP_HEADS,
 	WM_MAP_SET_LIVE,
@@ -56,6 +58,8 @@ struct wm_map_spec {
 	uint32_t flags, key_size, value_size;
 };
 extern const struct wm_map_spec wm_map_specs[WM_MAP_COUNT];
+/** Places of `name_sets`, or of `frontend_sets`, for @p entries of the hash: a power of two. */
+uint32_t wm_likely_cap(uint32_t entries);
 /** Entries of `connections`: a power of two. */
 uint32_t wm_connections_cap(const struct wm_plane_config *c);
 /** Bytes that the kernel says it charged for the map @p fd; 0: it does not say. */

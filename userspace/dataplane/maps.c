@@ -8,6 +8,7 @@
 #include "userspace/base/map.h"
 #include "userspace/dataplane/internal.h"
 #include "waymark/counters.h"
+#include "waymark/likely.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -345,6 +346,10 @@ int wm_maps_map(struct wm_plane *p, bool adopted, struct wm_err *e)
 		if (r)
 			return wm_err_set(e, r, "mapping %s: %s", s->name, strerror(-r));
 		p->mem[i] = p->windows[i].at;
+		if (i == WM_MAP_NAME_SETS || i == WM_MAP_FRONTEND_SETS) /* in no order */
+			r = wm_window_reach(&p->windows[i], p->windows[i].len);
+		if (r)
+			return wm_err_set(e, r, "mapping %s: %s", s->name, strerror(-r));
 	}
 	r = adopted ? reach_used(p) : 0;
 	if (r)
@@ -433,12 +438,22 @@ static uint64_t name_seal(const struct wm_name_key *k, const struct wm_name *v)
 	return wm_name_seal(k, &head);
 }
 
+static void put_likely(struct wm_plane *p, unsigned map, uint32_t entries, uint32_t at,
+		       uint32_t set)
+{
+	struct wm_likely *l = p->mem[map];
+
+	at &= wm_likely_cap(entries) - 1;
+	WM_WRITE(l[at / WM_LIKELY_SETS].set[at % WM_LIKELY_SETS], set);
+}
+
 static int name_put(void *arg, const struct wm_name_key *k, const struct wm_name *v)
 {
 	struct wm_plane *p = arg;
 	struct wm_name sealed = *v;
 
 	sealed.seal = name_seal(k, v);
+	put_likely(p, WM_MAP_NAME_SETS, p->c.names, wm_likely_name(k), v->set);
 	return bpf_map_update_elem(p->map_fd[WM_MAP_NAMES], k, &sealed, BPF_ANY);
 }
 
@@ -455,6 +470,9 @@ static int frontend_put(void *arg, const struct wm_frontend_key *k, const struct
 	struct wm_frontend sealed = *v;
 
 	sealed.seal = wm_frontend_seal(k, v->set, v->flags);
+	if (!(v->flags & WM_FRONTEND_F_EXACT)) /* then its ports say more */
+		put_likely(p, WM_MAP_FRONTEND_SETS, p->c.frontends, wm_likely_address(k->addr_be),
+			   v->set);
 	return bpf_map_update_elem(p->map_fd[WM_MAP_FRONTENDS], k, &sealed, BPF_ANY);
 }
 

@@ -18,6 +18,8 @@ const struct wm_map_spec wm_map_specs[WM_MAP_COUNT] = {
 			  sizeof(struct wm_name)},
 	[WM_MAP_FRONTENDS] = {"frontends", BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC,
 			      sizeof(struct wm_frontend_key), sizeof(struct wm_frontend)},
+	[WM_MAP_NAME_SETS] = {"name_sets", ARRAY_MMAP, sizeof(struct wm_likely)},
+	[WM_MAP_FRONTEND_SETS] = {"frontend_sets", ARRAY_MMAP, sizeof(struct wm_likely)},
 	[WM_MAP_SETS] = {"sets", ARRAY_MMAP, sizeof(struct wm_set)},
 	[WM_MAP_HEADS] = {"heads", ARRAY_MMAP, sizeof(struct wm_table_head)},
 	[WM_MAP_SET_LIVE] = {"set_live", ARRAY_MMAP, sizeof(struct wm_set_live)},
@@ -53,6 +55,15 @@ uint32_t wm_connections_cap(const struct wm_plane_config *c)
 	return n;
 }
 
+uint32_t wm_likely_cap(uint32_t entries)
+{
+	uint32_t n = WM_LIKELY_SETS;
+
+	while (n < entries)
+		n *= 2;
+	return n;
+}
+
 uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i)
 {
 	switch (i) {
@@ -60,6 +71,10 @@ uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i)
 		return c->names;
 	case WM_MAP_FRONTENDS:
 		return c->frontends;
+	case WM_MAP_NAME_SETS:
+		return wm_likely_cap(c->names) / WM_LIKELY_SETS;
+	case WM_MAP_FRONTEND_SETS:
+		return wm_likely_cap(c->frontends) / WM_LIKELY_SETS;
 	case WM_MAP_SETS:
 	case WM_MAP_SET_LIVE:
 		return c->sets;
