@@ -23,6 +23,19 @@ static __always_inline bool sock_has_no_cookie(struct bpf_sock *ctx)
 #endif
 }
 
+/** TCP that waits for an answer has asked for none: Fast Open puts the SYN off until there is
+ * something to send with it. false: it may have asked. */
+static __always_inline bool sock_has_not_asked(struct bpf_sock *ctx)
+{
+#ifdef WM_CAST
+	const struct sock *sk = bpf_cast_to_kern_ctx(ctx);
+
+	return !sk->tcp_rtx_queue.rb_node;
+#else
+	return false;
+#endif
+}
+
 #define NO_COOKIE     1 /* as above */
 #define KEEPS_NOTHING 2 /* no program keeps anything of it */
 

@@ -30,7 +30,8 @@ int sock_release(struct bpf_sock *ctx)
 		return ALLOW;
 	c = connection_of(bpf_get_socket_cookie(ctx));
 	if (c) {
-		if (give_up_ns && ctx->state == TCP_SYN_SENT && ctx->protocol == IPPROTO_TCP)
+		if (give_up_ns && ctx->state == TCP_SYN_SENT && ctx->protocol == IPPROTO_TCP &&
+		    !sock_has_not_asked(ctx))
 			given_up(c);
 		connection_end(c);
 		WM_COMPILER_BARRIER();

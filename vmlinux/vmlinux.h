@@ -190,11 +190,16 @@ struct sock_common {
 	atomic64_t skc_cookie; /* 0: nobody has asked for it */
 } WM_CORE;
 
+struct rb_root {
+	struct rb_node *rb_node;
+} WM_CORE;
+
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
 	struct bpf_local_storage *sk_bpf_storage; /* NULL: no program keeps anything of it */
+	struct rb_root tcp_rtx_queue;		  /* what was sent and is not acknowledged */
 } WM_CORE;
 
 /* What the kernel has where a program is given a struct bpf_sock_addr. */
