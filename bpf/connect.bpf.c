@@ -487,7 +487,7 @@ static __always_inline bool remember_here(struct bpf_sock_addr *ctx, const struc
 	c->tier = d->ask.tier;
 	c->reason = WM_REASON_BY(d->reason, d->table.head.balance);
 	WM_COMPILER_BARRIER();
-	WM_WRITE(c->time_ns, d->ask.now_ns);
+	WM_WRITE(c->time_ns, d->ask.now_ns & ~WM_CONNECTION_SILENT);
 	connection_count(c->backend, c->stamp, 1);
 	if (!(d->bare & KEEPS_NOTHING))
 		forget_stored(ctx->sk);

@@ -69,3 +69,14 @@ static __always_inline void failed(const struct wm_connection *c, __u8 error, en
 	if (v != WM_VERDICT_EJECTED && row == 1)
 		tell_failed(c, WM_EVENT_FAILED, error, 0);
 }
+
+/** Nobody answered a connect, or there is no way to who should, as @p error says: noted once,
+ *  whoever sees it first. */
+static __always_inline void failed_silent(struct wm_connection *c, __u8 error)
+{
+	__u64 since = WM_READ(c->time_ns), noted = since | WM_CONNECTION_SILENT;
+
+	if (since && since != noted &&
+	    __sync_val_compare_and_swap(&c->time_ns, since, noted) == since)
+		failed(c, error, WM_FAILURE_SILENT);
+}

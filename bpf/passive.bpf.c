@@ -129,13 +129,13 @@ static __always_inline void changed(struct bpf_sock_ops *ctx)
 
 static __always_inline void unanswered(struct bpf_sock_ops *ctx)
 {
-	const struct wm_connection *c;
+	struct wm_connection *c;
 
 	if (ctx->state != TCP_SYN_SENT || ctx->args[0]) /* again: noted */
 		return;
 	c = steered(ctx);
 	if (c)
-		failed(c, ETIMEDOUT, WM_FAILURE_SILENT);
+		failed_silent(c, ETIMEDOUT);
 }
 
 SEC("sockops")

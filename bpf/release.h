@@ -9,14 +9,13 @@
  * that the backend failed; 0: never. Set by the loader. */
 const volatile __u64 give_up_ns = 0;
 
-/** The program gave up before an answer came. Who waits for longer than the kernel does until it
- * asks again is noted by then, by tcp_outcome. */
-static __always_inline void given_up(const struct wm_connection *c)
+/** The program gave up before an answer came. */
+static __always_inline void given_up(struct wm_connection *c)
 {
 	__u64 now = bpf_ktime_get_boot_ns(), since = c->time_ns;
 
-	if (since && now - since >= give_up_ns && now - since < WM_SYN_TIMEOUT_NS)
-		failed(c, ETIMEDOUT, WM_FAILURE_SILENT);
+	if (since && now - since >= give_up_ns)
+		failed_silent(c, ETIMEDOUT);
 }
 
 /* The socket is closed by its last owner. Those of the kernel's own, and the subflows of Multipath

@@ -263,6 +263,8 @@ struct wm_connection {
 	__u8 reason; /* WM_REASON_*, and by what balance */
 };
 _Static_assert(sizeof(struct wm_connection) == 64, "mmapable, one cache line");
+#define WM_CONNECTION_SILENT                                                                       \
+	1ull /* in time_ns, whose last ns does not matter: that nobody answered has been noted */
 #define WM_REASON_DRAW 1 /* drawn by weight */
 #define WM_REASON_SCAN 2 /* drawn among those that were looked through: few are up */
 #define WM_REASON_KEPT 3 /* the client had it before, and is kept there */

@@ -12,8 +12,6 @@
 #define WM_EJECT_DOUBLINGS_MAX 16 /* of the base time: more than 18 hours of a second */
 #define WM_EJECTED_COUNTED                                                                         \
 	1ull /* in ejected_until_ns, whose last ns does not matter: a set counts it as out */
-#define WM_SYN_TIMEOUT_NS                                                                          \
-	1000000000ull /* ns until Linux sends a SYN again, and tells programs that it does */
 
 enum wm_failure {
 	WM_FAILURE_REFUSED, /* the host answered that nobody listens */
