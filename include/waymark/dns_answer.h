@@ -220,21 +220,25 @@ static __always_inline __u32 wm_dns_twin(const struct wm_dns_walk *w, const __u8
 					 __u16 type)
 {
 	const __u32 len = type == WM_DNS_A ? WM_DNS_RR_A : WM_DNS_RR_AAAA;
-	const wm_address_word *last, *other;
-	__u32 n = w->records, differ;
+	const wm_any_half *last, *other;
+	__u32 n = w->records;
+	__u64 differ;
 
 	asm volatile(""
 		     : "+r"(n)); /* the compiler knows the bound and would not tell the verifier */
 	n &= WM_DNS_SCAN_KERNEL - 1;
-	last = (const wm_address_word *)(records + n * len + WM_DNS_RR_DATA);
+	last = (const wm_any_half *)(records + n * len + WM_DNS_RR_DATA);
 	for (__u32 i = 0; i < WM_DNS_SCAN_KERNEL - 1; i++) {
 		if (i >= n)
 			break;
-		other = (const wm_address_word *)(records + i * len + WM_DNS_RR_DATA);
-		differ = other[0] ^ last[0];
-		if (type != WM_DNS_A) /* without a branch for each word */
-			differ |=
-				(other[1] ^ last[1]) | (other[2] ^ last[2]) | (other[3] ^ last[3]);
+		other = (const wm_any_half *)(records + i * len + WM_DNS_RR_DATA);
+		if (type == WM_DNS_A)
+			differ = other[0] ^ last[0];
+		else
+			differ = (*(const wm_any_word *)other ^ *(const wm_any_word *)last) |
+				 (*(const wm_any_word *)(other + 2) ^
+				  *(const wm_any_word *)(last + 2));
+		asm volatile("" : "+r"(differ)); /* one branch, not one of each word */
 		if (!differ)
 			return i;
 	}
