@@ -97,25 +97,28 @@ static __always_inline int wm_hot_read(const struct wm_hot *e, const struct wm_h
 	return seal == WM_READ(e->seal);
 }
 
-/** Count the TTLs of @p octets down by @p elapsed_s; @p stale: all are WM_HOT_STALE_TTL_S. */
+/** Count the TTLs of @p octets down by @p elapsed_s; @p stale, 0 or 1: all are WM_HOT_STALE_TTL_S.
+ *  Without a branch for either, of which the verifier would follow each at each of them. */
 static __always_inline void wm_hot_age(__u8 *octets, const struct wm_hot_head *h, __u32 elapsed_s,
 				       int stale)
 {
+	__u32 fresh = (__u32)stale - 1, stale_s = WM_HOT_STALE_TTL_S & ~fresh;
+
 	for (__u32 i = 0; i < WM_HOT_TTLS; i++) {
-		__u32 at, ttl_s;
+		wm_any_half *ttl;
+		__s64 left_s, over;
+		__u32 at;
 
 		if (i >= h->ttls)
 			break;
 		at = h->ttl_at[i];
 		if (at > WM_HOT_OCTETS - 4)
 			break; /* never: tells the verifier */
-		ttl_s = (__u32)octets[at] << 24 | (__u32)octets[at + 1] << 16 |
-			(__u32)octets[at + 2] << 8 | octets[at + 3];
-		ttl_s = stale ? WM_HOT_STALE_TTL_S : ttl_s > elapsed_s ? ttl_s - elapsed_s : 0;
-		octets[at] = (__u8)(ttl_s >> 24);
-		octets[at + 1] = (__u8)(ttl_s >> 16);
-		octets[at + 2] = (__u8)(ttl_s >> 8);
-		octets[at + 3] = (__u8)ttl_s;
+		ttl = (wm_any_half *)(octets + at);
+		left_s = (__s64)__builtin_bswap32(*ttl) - elapsed_s;
+		over = left_s >> 63;
+		asm volatile("" : "+r"(over)); /* the compiler would make a branch of it */
+		*ttl = __builtin_bswap32(((__u32)(left_s & ~over) & fresh) | stale_s);
 	}
 }
 

@@ -95,6 +95,12 @@ Test(dns_hot, what_is_kept_is_what_stands_behind_the_question)
 	cr_assert_eq(ttl((uint8_t *)out, 0), 240);
 	cr_assert_eq(ttl((uint8_t *)out, 1), 140);
 	cr_assert_eq(ttl((uint8_t *)out, 2), 69940);
+	wm_hot_age((uint8_t *)out, &hot.head, 200, 0);
+	cr_assert_eq(ttl((uint8_t *)out, 0), 40);
+	cr_assert_eq(ttl((uint8_t *)out, 1), 0, "never below");
+	cr_assert_eq(ttl((uint8_t *)out, 2), 69740);
+	wm_hot_age((uint8_t *)out, &hot.head, UINT32_MAX, 0);
+	cr_assert_eq(ttl((uint8_t *)out, 2), 0);
 	wm_hot_age((uint8_t *)out, &hot.head, 0, 1);
 	for (unsigned i = 0; i < 3; i++)
 		cr_assert_eq(ttl((uint8_t *)out, i), WM_HOT_STALE_TTL_S);
