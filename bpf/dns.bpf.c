@@ -505,7 +505,7 @@ __noinline int dns_hash_below(struct work *w, __u64 seed0, __u64 seed1)
 	for (__u32 i = 0; i < WM_NAME_WORDS; i++) {
 		if (i >= len / 8)
 			break;
-		wm_hash_word(&h, tail_word(w, i, w->query.name_len - w->service_at));
+		wm_hash_word(&h, wm_deny_word(w->question.octets, w->service_at + i * 8));
 	}
 	len = WM_READ(w->query.name_len) - WM_READ(w->service_at);
 	if (len % 8)
@@ -582,7 +582,6 @@ static __always_inline int set_records(struct work *w, __u32 index)
 		return WM_C_DNS_PASS_EMPTY;
 	if (w->type == WM_DNS_ANY)
 		w->type = WM_READ(live->up4) ? WM_DNS_A : WM_DNS_AAAA;
-	len = w->type == WM_DNS_AAAA ? WM_DNS_RR_AAAA : WM_DNS_RR_A;
 	p = walk_begin(w, index);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
@@ -603,6 +602,8 @@ static __always_inline int set_records(struct work *w, __u32 index)
 			       : WM_C_DNS_PASS_EMPTY;
 	if (a_record_limit && records > a_record_limit)
 		records = a_record_limit;
+	/* not sooner: from here on it is two paths for the verifier */
+	len = w->type == WM_DNS_AAAA ? WM_DNS_RR_AAAA : WM_DNS_RR_A;
 	if (records * len > room(w))
 		return WM_C_DNS_PASS_SIZE;
 	if (w->walk.records > 1)
@@ -664,7 +665,7 @@ static __always_inline int build(const struct wm_config *c, struct work *w)
 static __always_inline void close_records(struct work *w)
 {
 	__u8 *out = w->answer.octets;
-	__u32 at = w->records_len;
+	__u32 at = WM_READ(w->records_len);
 
 	if (at > WM_DNS_EDNS_MAX)
 		at = WM_DNS_EDNS_MAX; /* never: tells the verifier */

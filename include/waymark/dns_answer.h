@@ -150,7 +150,9 @@ static __always_inline void wm_dns_walk_start(const struct wm_view *v, __u64 ran
 	w->order.first = 0;
 	if (w->table.head.tiers > 1)
 		wm_ask_tier(v, &w->table, wm_order_below(&w->order, 1ull << 32), &ask);
-	wm_dns_walk_tier(w, ask.tier);
+	/* read again: what is behind is one path for the verifier, not one of each tier */
+	w->tier = ask.tier;
+	wm_dns_walk_tier(w, WM_READ(w->tier));
 }
 
 /** Load the table of @p set and begin. @return WM_PICKED; WM_PICK_NONE: the set has nothing;
