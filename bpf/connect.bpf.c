@@ -10,6 +10,7 @@
 #include "failed.h"
 #include "flow.h"
 #include "left_out.h"
+#include "likely.h"
 #include "waymark/affinity.h"
 #include "waymark/choose.h"
 #include "waymark/refusal.h"
@@ -581,8 +582,10 @@ static __always_inline int steer_connect(struct bpf_sock_addr *ctx, struct dial 
 {
 	struct wm_counters *n = counters_get();
 	struct wm_backend_live *live;
-	int p = wm_frontend_find(NULL, d->vip_be, d->port_be, d->proto, &d->set);
+	int p;
 
+	likely_address_ahead(d->vip_be);
+	p = wm_frontend_find(NULL, d->vip_be, d->port_be, d->proto, &d->set);
 	if (p == WM_PICK_NONE) {
 		if (is_virtual(d)) {
 			COUNT(n, connect_unknown_vip);

@@ -208,6 +208,16 @@ static __always_inline void wm_set_ahead(const struct wm_view *v, __u32 set)
 		(void)WM_READ(first->state);
 }
 
+/** The same where the set itself was not read yet. */
+static __always_inline void wm_set_all_ahead(const struct wm_view *v, __u32 set)
+{
+	const struct wm_set *at = wm_at_set(v, set);
+
+	if (at)
+		(void)WM_READ(at->table.head);
+	wm_set_ahead(v, set);
+}
+
 /** Load what set @p set has published. @return WM_PICKED; WM_PICK_NONE: nothing; WM_PICK_TORN. */
 static __always_inline enum wm_pick wm_table_load(const struct wm_view *v, __u32 set,
 						  struct wm_table *ret)

@@ -171,6 +171,30 @@ Test(connect, what_is_not_for_a_service_is_left_alone)
 	close(server);
 }
 
+/* waymark/likely.h */
+Test(connect, a_set_that_was_read_in_vain_is_not_taken)
+{
+	static const uint32_t wrong[] = {1, 31, UINT32_MAX};
+	struct wm_likely *l = plane->mem[WM_MAP_FRONTEND_SETS];
+	uint32_t places = wm_map_entries(&plane->c, WM_MAP_FRONTEND_SETS) * WM_LIKELY_SETS;
+	uint16_t port;
+	int server = serve_alone("127.9.9.9", SOCK_STREAM, &port);
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(wrong); i++) {
+		int fd = client_of(VIP4, SOCK_STREAM);
+
+		for (uint32_t k = 0; k < places; k++)
+			l[k / WM_LIKELY_SETS].set[k % WM_LIKELY_SETS] = wrong[i];
+		cr_assert_eq(dial(fd, VIP4, 80), 0, "%u", wrong[i]);
+		peer_is(fd, VIP4, 80);
+		close(fd);
+		fd = client_of(VIP4, SOCK_STREAM);
+		cr_assert_eq(dial(fd, "240.9.9.9", 80), ECONNREFUSED, "%u", wrong[i]);
+		close(fd);
+	}
+	close(server);
+}
+
 Test(connect, weights_are_shares)
 {
 	static const uint32_t weights[] = {1, 2, 5, 0};

@@ -188,6 +188,8 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 {
 	uint64_t home = f.netns ? wm_own_netns() : 0;
 	uint32_t mask = wm_connections_cap(&p->c) / WM_CONNECTION_WAYS - 1;
+	uint32_t names_mask = wm_likely_cap(p->c.names) - 1;
+	uint32_t frontends_mask = wm_likely_cap(p->c.frontends) - 1;
 	uint32_t mask_be = htonl(p->c.vip4_mask), base_be = htonl(p->c.vip4_base & p->c.vip4_mask);
 	uint32_t wall_at_boot_s = (uint32_t)(wm_clock_wall_s() - wm_clock_ns() / WM_NS_PER_S);
 	uint64_t give_up_ns = p->c.passive && p->events_fd >= 0 ? p->c.give_up_ns : 0;
@@ -197,6 +199,8 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "use_bpf_loop", &f.loop, sizeof(f.loop));
 	set_constant(o, "connection_mask", &mask, sizeof(mask));
 	set_constant(o, "use_set_retval", &f.set_retval, sizeof(f.set_retval));
+	set_constant(o, "name_sets_mask", &names_mask, sizeof(names_mask));
+	set_constant(o, "frontend_sets_mask", &frontends_mask, sizeof(frontends_mask));
 	set_constant(o, "tables_id", &p->maps[WM_MAP_BACKENDS].id, sizeof(uint32_t));
 	set_constant(o, "use_mptcp", &f.mptcp, sizeof(f.mptcp));
 	set_constant(o, "use_sock6", &f.sock6, sizeof(f.sock6));
