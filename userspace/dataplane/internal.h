@@ -193,7 +193,7 @@ struct wm_plane {
 	int iterators[WM_ITERATORS]; /* links; -1: not made yet */
 	wm_lost_word *lost;	     /* mapping of bpf/abort.bpf.c's table; NULL: none */
 	struct wm_window lost_window;
-	struct wm_window outcomes; /* mapping of bpf/passive.bpf.c's table, while it is looked at */
+	struct wm_window outcomes; /* mapping of bpf/outcome.h's table, while it is looked at */
 	const struct wm_refusals *refusals; /* mapping of bpf/connect.bpf.c's; NULL: none */
 	struct wm_window refusals_window;
 	uint64_t *ready; /* mapping of bpf/dns_ready.h's words; NULL: none */
