@@ -104,15 +104,14 @@ static long scan_one(__u64 i, void *arg)
 	return s->result != WM_PICK_MORE;
 }
 
-/** Look at the slots, from a random one on, where few backends of many are up: the draw is by
- * weight among those that are, whatever stands between them. */
+/** Look at the slots where few of many are up: the draw is by weight among those. */
 static __always_inline int scan_all(struct dial *d)
 {
 	struct scan s = {.dial = d, .result = WM_PICK_MORE};
 
 	d->order.random = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
 	d->order.total = 0;
-	s.start = wm_scan_start(&d->table, d->ask.count, bpf_get_prandom_u32());
+	s.start = wm_scan_start(&d->table, &d->ask, bpf_get_prandom_u32());
 	if (use_bpf_loop) {
 		bpf_loop(d->ask.count, scan_one, &s, 0);
 	} else {

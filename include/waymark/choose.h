@@ -328,16 +328,23 @@ static __always_inline enum wm_pick wm_scan_step(const struct wm_view *v, const 
 }
 
 /** Is a scan over after its @p i th step (from 0)? The draw is among the usable ones of
- *  WM_PICK_SCAN slots, or it is the first behind them; or the first of all, in stated order. */
+ *  WM_PICK_SCAN slots, or it is the first behind them; or the first of all, in stated order or
+ *  behind a client's place. */
 static __always_inline int wm_scan_ends(const struct wm_table *t, const struct wm_order *o, __u32 i)
 {
-	return o->total && (i + 1 >= WM_PICK_SCAN || t->head.balance == WM_BALANCE_DIRECT);
+	return o->total && (i + 1 >= WM_PICK_SCAN || t->head.balance == WM_BALANCE_DIRECT ||
+			    t->head.balance == WM_BALANCE_MAGLEV);
 }
 
-/** Where a scan of @p count slots begins. @p random: 32 even bits. */
-static __always_inline __u32 wm_scan_start(const struct wm_table *t, __u32 count, __u32 random)
+/** Where a scan of the slots of @p a begins. @p random: 32 even bits. A client of consistent
+ * hashing has a place of its own behind those that it has tried, so it keeps whom it finds there.
+ */
+static __always_inline __u32 wm_scan_start(const struct wm_table *t, const struct wm_ask *a,
+					   __u32 random)
 {
-	return t->head.balance == WM_BALANCE_DIRECT ? 0 : wm_below(random, count);
+	if (t->head.balance == WM_BALANCE_MAGLEV)
+		return wm_hash_place(a->key, WM_PICK_TRIES, a->count);
+	return t->head.balance == WM_BALANCE_DIRECT ? 0 : wm_below(random, a->count);
 }
 
 #ifndef __bpf__
@@ -364,7 +371,7 @@ static inline enum wm_pick wm_choose_in(const struct wm_view *v, const struct wm
 	}
 	if (!wm_ask_scans(v, t, a))
 		return WM_PICK_NONE;
-	start = wm_scan_start(t, count, random(arg));
+	start = wm_scan_start(t, a, random(arg));
 	o.random = (__u64)random(arg) << 32 | random(arg);
 	for (__u32 i = 0; i < count; i++) {
 		__u32 place = start + i < count ? start + i : start + i - count;

@@ -7,6 +7,7 @@
 #include "connect_fixture.h"
 #include "waymark/choose.h"
 
+#include <sys/syscall.h>
 #include <time.h>
 
 #define DIALS  50000
@@ -215,6 +216,27 @@ Test(connect, one_client_has_one_backend)
 	for (unsigned i = 0; i < 10; i++)
 		if (had[i])
 			cr_assert_eq(picks(i), had[i] + 100, "and returns");
+}
+
+/* With two of ten up a client in six finds neither by its tries. */
+Test(connect, one_client_has_one_backend_where_few_are_up)
+{
+	uint64_t had[10];
+
+	ten(WM_BALANCE_MAGLEV);
+	rule.head.hash_on = WM_HASH_ON_UID;
+	for (unsigned i = 0; i < 8; i++)
+		wants[i].state = WM_STATE_DOWN;
+	publish();
+	for (uid_t uid = 1000; uid < 1100; uid++) {
+		cr_assert_eq(syscall(SYS_setresuid, uid, -1, -1), 0); /* of this thread */
+		had[8] = picks(8);
+		had[9] = picks(9);
+		pick(20);
+		cr_assert_eq(syscall(SYS_setresuid, 0, -1, -1), 0);
+		cr_assert((picks(8) != had[8]) != (picks(9) != had[9]), "client %u", uid);
+	}
+	cr_assert(had[8] && had[9], "others have the other");
 }
 
 Test(connect, sockets_are_spread_by_consistent_hashing)
