@@ -151,6 +151,18 @@ static __always_inline int custom_place(struct dial *d, __u32 i)
 	return -1;
 }
 
+/** Datagram sockets have turns of their own: the C library connects two of them before a stream, to
+ * sort the addresses of a name, and of three backends one would have all streams.
+ *  @return negative: the turn is the table's. */
+static __always_inline int place_in_turn(struct dial *d)
+{
+	__u32 set = d->set; /* Linux 6.1 takes a key of the stack's */
+	struct wm_refusals *r =
+		d->proto == IPPROTO_UDP ? bpf_map_lookup_elem(&refusals, &set) : NULL;
+
+	return r ? (int)(__sync_fetch_and_add(&r->turn, 1) % d->ask.count) : -1;
+}
+
 /** Try @p i to choose a backend. @return WM_PICKED with d->choice, WM_PICK_MORE or TORN. */
 __noinline int try(struct dial *d, __u32 i)
 {
@@ -162,6 +174,8 @@ __noinline int try(struct dial *d, __u32 i)
 		return WM_PICK_MORE;
 	if (use_custom && d->table.head.balance == WM_BALANCE_CUSTOM)
 		place = custom_place(d, i);
+	if (d->table.head.balance == WM_BALANCE_ROUND_ROBIN)
+		place = place_in_turn(d);
 	if (place >= 0) {
 		if (wm_draw_at(NULL, &d->table, d->ask.first + place, 0, &l) != WM_PICKED)
 			return WM_PICK_TORN;

@@ -20,12 +20,13 @@ enum wm_refusal {
 #undef X
 		WM_REFUSAL_COUNT
 };
-#define WM_REFUSAL_PLACES 7
+#define WM_REFUSAL_PLACES 6
 _Static_assert(WM_REFUSAL_COUNT <= WM_REFUSAL_PLACES, "each has a place");
 
 struct wm_refusals {
 	__u32 service; /* of struct wm_set: of another, all counts are void */
 	__u32 count[WM_REFUSAL_PLACES];
+	__u32 turn; /* of datagram sockets, of whichever service: streams have the set's cursor */
 };
 _Static_assert(sizeof(struct wm_refusals) == 32, "mmapable");
 

@@ -106,6 +106,34 @@ Test(connect, turns_are_exact)
 				  "%u had %u turns", i, (unsigned)picks(i));
 }
 
+/* The C library dials two of those, of both families, before each stream. */
+Test(connect, datagrams_take_no_turn_of_streams)
+{
+	unsigned streams[3] = {0};
+
+	rule = (struct wm_want_rule){.head = {.balance = WM_BALANCE_ROUND_ROBIN, .tiers = 1}};
+	want.rule = &rule;
+	for (unsigned i = 0; i < 3; i++)
+		backend(i, "127.9.9.9", (uint16_t)(1000 + i), 1, WM_STATE_UP);
+	publish();
+	for (unsigned n = 0; n < 30; n++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		uint64_t had[3];
+
+		pick(2);
+		for (unsigned i = 0; i < 3; i++)
+			had[i] = picks(i);
+		dial(fd, VIP4, 80);
+		close(fd);
+		for (unsigned i = 0; i < 3; i++)
+			streams[i] += picks(i) != had[i];
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		cr_assert_eq(streams[i], 10, "%u had %u streams", i, streams[i]);
+		cr_assert_eq(picks(i), 30, "and in turn of datagrams");
+	}
+}
+
 Test(connect, the_first_usable_is_direct)
 {
 	ten(WM_BALANCE_DIRECT);
