@@ -258,14 +258,12 @@ static __always_inline void wm_ask_begin(const struct wm_view *v, const struct w
 					 struct wm_ask *a)
 {
 	const struct wm_set_live *l = t->head.panic_pct ? wm_at_set_live(v, t->set) : 0;
-	__u32 up4, up6, up, out;
+	__u32 up, out;
 
 	a->states = WM_ASK_UP;
 	if (!l)
 		return;
-	up4 = WM_READ(l->up4);
-	up6 = WM_READ(l->up6);
-	up = up4 > up6 ? up4 : up6; /* of both families at least these */
+	up = WM_READ(l->up4) + WM_READ(l->up6); /* an instance has one address */
 	out = WM_READ(l->ejected);
 	if (wm_panics(up > out ? up - out : 0, t->head.backends, t->head.panic_pct))
 		a->states = WM_ASK_ANY;

@@ -447,6 +447,27 @@ Test(connect, too_few_up_are_a_panic)
 	cr_assert(picks(9) > 50, "all are asked");
 }
 
+/* Each is one of five that an IPv4 socket can reach, and of ten. */
+Test(connect, a_panic_is_of_both_families)
+{
+	uint64_t down;
+
+	ten(WM_BALANCE_RANDOM);
+	rule.head.panic_pct = 60;
+	for (unsigned i = 5; i < 10; i++)
+		backend(i, "fd00::9", (uint16_t)(1000 + i), 1, WM_STATE_UP);
+	for (unsigned i = 0; i < 4; i++)
+		wants[i].state = WM_STATE_DOWN;
+	publish();
+	pick(100);
+	cr_assert_eq(picks(4), 100, "six of ten are up");
+	wants[9].state = WM_STATE_DOWN;
+	publish();
+	down = picks(0) + picks(1) + picks(2) + picks(3);
+	pick(100);
+	cr_assert_gt(picks(0) + picks(1) + picks(2) + picks(3), down, "five are not enough");
+}
+
 /* --- ejected ------------------------------------------------------------------------------------
  */
 Test(connect, who_is_ejected_is_left_out_for_its_time)
