@@ -7,6 +7,7 @@
  * What programs write while they choose (cursor, open, rtt_us) is read without order: a choice that
  * saw an old value is a choice that was made a moment earlier. Pure but for the cursor. */
 #pragma once
+#include "outlier.h"
 #include "pick.h"
 #include "policy.h"
 
@@ -275,6 +276,18 @@ static __always_inline __u32 wm_ask_scans(const struct wm_view *v, const struct 
 					  const struct wm_ask *a)
 {
 	return a->states != WM_ASK_UP || wm_ups(v, t->set, a->families);
+}
+
+/** An ejection is the backend's, whichever of its sets saw it fail. Are more of set @p t out than
+ * it would leave out by itself, as it is small, or leaves nobody out? */
+static __always_inline int wm_left_out_by_others(const struct wm_view *v, const struct wm_table *t)
+{
+	const struct wm_set_live *l = wm_at_set_live(v, t->set);
+	__u32 out = l ? WM_READ(l->ejected) : 0;
+
+	if (!out)
+		return 0;
+	return !(t->head.eject_after | t->head.eject_refused) || !wm_may_eject(&t->head, out - 1);
 }
 
 /** Nobody was usable: ask for less, as the set says. @return 0: that is all. */

@@ -446,6 +446,11 @@ static void say_outcome(struct explanation *x)
 		    x->address);
 	else if (o->refused > 0)
 		say(x, "outcome", "none of %u is usable: ECONNREFUSED at once", o->count);
+	else if (o->states == (WM_ASK_UP | WM_ASK_EJECTED))
+		say(x, "outcome",
+		    "nobody else is up, so those are asked that this set alone would not have left "
+		    "out: one of %u",
+		    o->count);
 	else if (o->states != WM_ASK_UP)
 		say(x, "outcome", "too few are up, so those that are not are asked, too: one of %u",
 		    o->count);

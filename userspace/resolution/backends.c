@@ -237,6 +237,16 @@ uint32_t wm_tables_ejected(const struct wm_tables *t, const char *service, const
 		       : 0;
 }
 
+bool wm_tables_asks_ejected(const struct wm_tables *t, const char *service, const char *label)
+{
+	const struct wm_svc *s = wm_svc_find(t, service, label, 0, 0);
+	struct wm_view v = wm_tables_view(t);
+	struct wm_table table;
+
+	return s && wm_table_load(&v, s->set, &table) == WM_PICKED &&
+	       wm_left_out_by_others(&v, &table);
+}
+
 bool wm_tables_is_ejected(const struct wm_tables *t, uint64_t instance, uint16_t port,
 			  uint64_t now_ns)
 {

@@ -223,6 +223,8 @@ unsigned wm_tables_backends_of(const struct wm_tables *t, uint64_t instance, uin
 /** Has the set of @p service, or of its part @p label ("": all), somebody who is ejected? 0: not as
  *  programs know. Cost O(1). */
 uint32_t wm_tables_ejected(const struct wm_tables *t, const char *service, const char *label);
+/** Are those of that set who are ejected asked where nobody else is (wm_left_out_by_others())? */
+bool wm_tables_asks_ejected(const struct wm_tables *t, const char *service, const char *label);
 /** Is an instance ejected, where it listens on @p port (host order)? Cost O(1). */
 bool wm_tables_is_ejected(const struct wm_tables *t, uint64_t instance, uint16_t port,
 			  uint64_t now_ns);
