@@ -109,13 +109,16 @@ static __always_inline void wm_ewma_observe(struct wm_backend_live *live, __u64 
 }
 
 /** What a connection to a backend costs: its latency, aged, times those that would be open. One
- *  that nobody has measured costs nothing until it is tried, then much until it has answered.
- *  Below 2^47, so that it can be multiplied by a weight. */
-static __always_inline __u64 wm_ewma_cost(__u32 rtt_us, __u64 rtt_at_ns, __u32 open, __u64 now_ns)
+ *  that nobody has measured costs nothing until it is tried, then much until it has answered; so
+ *  does one whose last connect was @p failing, less with time: it would look idle. Below 2^47, so
+ *  that it can be multiplied by a weight. */
+static __always_inline __u64 wm_ewma_cost(__u32 rtt_us, __u64 rtt_at_ns, __u32 open, __u32 failing,
+					  __u64 now_ns)
 {
-	__u64 us = rtt_us, share = open < WM_EWMA_OPEN_MAX ? open + 1ull : WM_EWMA_OPEN_MAX;
+	__u64 us = failing ? WM_EWMA_UNKNOWN_US : rtt_us;
+	__u64 share = open < WM_EWMA_OPEN_MAX ? open + 1ull : WM_EWMA_OPEN_MAX;
 
-	if (!rtt_us)
+	if (!us)
 		return open ? WM_EWMA_UNKNOWN_US * share : 0;
 	us = wm_decay(us, now_ns > rtt_at_ns ? now_ns - rtt_at_ns : 0);
 	us = us < WM_EWMA_US_MAX ? us : WM_EWMA_US_MAX;
@@ -175,7 +178,7 @@ static __always_inline struct wm_load wm_load_of(const struct wm_view *v, const 
 		return r;
 	r.cost = WM_READ(live->open);
 	r.cost = by_latency ? wm_ewma_cost(WM_READ(live->rtt_us), WM_READ(live->rtt_at_ns),
-					   (__u32)r.cost, a->now_ns)
+					   (__u32)r.cost, WM_READ(live->in_row), a->now_ns)
 			    : r.cost + 1;
 	r.weight = b->weight ? b->weight : 1;
 	return r;

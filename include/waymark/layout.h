@@ -234,7 +234,7 @@ _Static_assert(sizeof(struct wm_target) == 72, "mmapable");
 struct wm_backend_live {
 	__u64 picks;		/* TCP and connected UDP sockets steered here */
 	__u64 udp_picks;	/* destinations of unconnected UDP sockets steered here */
-	__u64 rtt_at_ns;	/* CLOCK_BOOTTIME when rtt_us was measured */
+	__u64 rtt_at_ns;	/* CLOCK_BOOTTIME when rtt_us was measured, or a connect failed */
 	__u64 ejected_until_ns; /* CLOCK_BOOTTIME; 0: it is not ejected */
 	__u32 open;		/* sockets that were connected here and are not closed */
 	__u32 rtt_us;

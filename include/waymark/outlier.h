@@ -81,6 +81,7 @@ static __always_inline enum wm_verdict wm_note_failure(struct wm_backend_live *l
 
 	__sync_fetch_and_add(&live->failures, 1);
 	*ret_row = row = __sync_fetch_and_add(&live->in_row, 1) + 1;
+	*(volatile __u64 *)&live->rtt_at_ns = now_ns; /* what a failure costs ages from here */
 	(void)wm_note_return(live, set, now_ns);
 	until = *(volatile __u64 *)&live->ejected_until_ns;
 	if (!limit || row < limit || until > now_ns)

@@ -125,20 +125,32 @@ Test(choose, latency_costs_with_what_is_open)
 {
 	uint64_t now = 1000 * SECOND;
 
-	cr_assert_eq(wm_ewma_cost(0, 0, 0, now), 0, "who is not known is tried");
-	cr_assert_gt(wm_ewma_cost(0, 0, 1, now), wm_ewma_cost(90000, now, 9, now), "once");
-	cr_assert_eq(wm_ewma_cost(300, now, 4, now), 1500);
-	cr_assert_eq(wm_ewma_cost(300, now + 5, 4, now), 1500,
+	cr_assert_eq(wm_ewma_cost(0, 0, 0, 0, now), 0, "who is not known is tried");
+	cr_assert_gt(wm_ewma_cost(0, 0, 1, 0, now), wm_ewma_cost(90000, now, 9, 0, now), "once");
+	cr_assert_eq(wm_ewma_cost(300, now, 4, 0, now), 1500);
+	cr_assert_eq(wm_ewma_cost(300, now + 5, 4, 0, now), 1500,
 		     "a clock that another CPU read later");
-	cr_assert_eq(wm_ewma_cost(1, 0, 0, UINT64_MAX), 1);
+	cr_assert_eq(wm_ewma_cost(1, 0, 0, 0, UINT64_MAX), 1);
 	for (int i = 0; i < 200000; i++) {
-		uint64_t a = wm_ewma_cost(spread(32), spread(32), spread(32), now),
-			 b = wm_ewma_cost(spread(32), spread(32), spread(32), now);
+		uint64_t a = wm_ewma_cost(spread(32), spread(32), spread(32), spread(2), now),
+			 b = wm_ewma_cost(spread(32), spread(32), spread(32), spread(2), now);
 		uint32_t wa = 1 + spread(16), wb = 1 + spread(16);
 
 		cr_assert_eq(wm_less_cost(a, wa, b, wb),
 			     (unsigned __int128)a * wb < (unsigned __int128)b * wa);
 	}
+}
+
+/* One that refuses has nothing open and is never measured. */
+Test(choose, who_fails_does_not_look_idle)
+{
+	uint64_t now = 1000 * SECOND;
+
+	cr_assert_gt(wm_ewma_cost(0, now, 0, 1, now), wm_ewma_cost(90000, now, 9, 0, now));
+	cr_assert_gt(wm_ewma_cost(200, now, 0, 1, now), wm_ewma_cost(90000, now, 9, 0, now));
+	cr_assert_lt(wm_ewma_cost(0, now - 80 * SECOND, 0, 1, now),
+		     wm_ewma_cost(200, now, 0, 0, now), "it is tried again");
+	cr_assert_eq(wm_ewma_cost(1, 0, 0, 1, UINT64_MAX), 1);
 }
 
 Test(choose, few_of_many_are_a_panic)
