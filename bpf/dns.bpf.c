@@ -17,6 +17,7 @@
 #include "waymark/dns_tail.h"
 #include "waymark/name_hash.h"
 #include "guard.h"
+#include "likely.h"
 #include "packet.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -292,12 +293,21 @@ __noinline int dns_read_name(struct work *w)
 	return same ? 0 : WM_C_DNS_PASS_COLLISION;
 }
 
+/** Begin to read what the name of w->key most probably leads to. */
+__noinline int dns_name_ahead(struct work *w)
+{
+	if (w)
+		likely_name_ahead(&w->key);
+	return 0;
+}
+
 /** The entry of the question's name, read again if it changed meanwhile. @return 0 or a counter. */
 static __always_inline int find_name(const struct wm_config *c, struct work *w)
 {
 	int why;
 
 	dns_hash_name(w, c->seed[0], c->seed[1]);
+	dns_name_ahead(w);
 	why = dns_read_name(w);
 	return why == WM_C_DNS_PASS_TORN ? dns_read_name(w) : why;
 }
