@@ -211,6 +211,12 @@ __noinline int pick_in_tier(struct dial *d)
 	return scan_all(d);
 }
 
+/** Nobody was usable: is there less to ask for? */
+__noinline int ask_less(struct dial *d)
+{
+	return d ? wm_ask_less(NULL, &d->table, &d->ask) : 0;
+}
+
 /** Choose a backend of d->set. @return WM_PICKED with d->choice, NONE or TORN. */
 __noinline int pick(struct dial *d)
 {
@@ -231,7 +237,7 @@ __noinline int pick(struct dial *d)
 				return p;
 			d->ask.tier = d->ask.tier + 1 < tiers ? d->ask.tier + 1 : 0;
 		}
-		if (!wm_ask_less(&d->table, &d->ask))
+		if (!ask_less(d))
 			break;
 	}
 	return WM_PICK_NONE;
@@ -580,12 +586,14 @@ static __always_inline int choose_any(struct bpf_sock_addr *ctx, struct dial *d,
 
 	if (bound)
 		d->ask.families = bound | (d->ask.families & WM_NOT_LOOPBACK);
+	else if (v6)
+		d->ask.next = ~d->ask.families & (WM_FAMILY_4 | WM_FAMILY_6);
 	p = choose(ctx, d, n);
-	if (p == WM_PICKED || !v6 || bound)
+	if (p == WM_PICKED || !d->ask.next)
 		return p;
-	if (d->ask.families & WM_FAMILY_6 && is_v6only(ctx))
-		return p;
-	d->ask.families ^= WM_FAMILY_4 | WM_FAMILY_6;
+	if (!(d->ask.families & WM_FAMILY_6) || !is_v6only(ctx))
+		d->ask.families ^= WM_FAMILY_4 | WM_FAMILY_6;
+	d->ask.next = 0;
 	return choose(ctx, d, n);
 }
 

@@ -23,6 +23,7 @@ struct wm_ask {
 	__u64 now_ns;	    /* CLOCK_BOOTTIME: ends of ejections, age of latencies */
 	__u64 key;	    /* what consistent hashing goes by */
 	__u32 families;	    /* WM_FAMILY_* and WM_NOT_LOOPBACK */
+	__u32 next;	    /* WM_FAMILY_* that are asked for then: who of them is up comes first */
 	__u32 states;	    /* bit s: a backend in WM_STATE_ s may be taken */
 	__u32 prefer6;	    /* of a backend with both */
 	__u32 tier;	    /* that the choice is made in */
@@ -294,7 +295,8 @@ static __always_inline int wm_left_out_by_others(const struct wm_view *v, const 
 }
 
 /** Nobody was usable: ask for less, as the set says. @return 0: that is all. */
-static __always_inline int wm_ask_less(const struct wm_table *t, struct wm_ask *a)
+static __always_inline int wm_ask_less(const struct wm_view *v, const struct wm_table *t,
+				       struct wm_ask *a)
 {
 	__u32 states = WM_ASK_UP;
 
@@ -302,6 +304,10 @@ static __always_inline int wm_ask_less(const struct wm_table *t, struct wm_ask *
 		states = WM_ASK_LAST;
 	if (t->head.when_none == WM_NONE_ANY)
 		states = WM_ASK_ANY;
+	if (a->next && wm_ups(v, t->set, a->next))
+		return 0;
+	if (wm_left_out_by_others(v, t))
+		states |= WM_ASK_EJECTED;
 	if (a->states == WM_ASK_ANY || a->states == states)
 		return 0;
 	a->states = states;
@@ -419,7 +425,7 @@ static inline enum wm_pick wm_choose(const struct wm_view *v, __u32 set, struct 
 			if (p != WM_PICK_NONE)
 				return p;
 		}
-	} while (wm_ask_less(&t, a));
+	} while (wm_ask_less(v, &t, a));
 	return WM_PICK_NONE;
 }
 #endif

@@ -85,6 +85,24 @@ Test(connect, the_other_family_only_when_there_is_none)
 	all_go("::ffff:" VIP4, false, NULL, 4);
 }
 
+/* What is asked where nobody is usable is for sockets that have no other family with somebody. */
+Test(connect, who_is_up_in_the_other_family_comes_before_less)
+{
+	const struct wm_want_rule rule = {.head = {.tiers = 1, .when_none = WM_NONE_ANY}};
+
+	want.rule = &rule;
+	mixed();
+	states(1, WM_STATE_DOWN);
+	all_go(VIP6, false, NULL, 4);
+	all_go(VIP6, true, NULL, 6);
+	all_go(VIP6, false, "::1", 6);
+	states(0, WM_STATE_DOWN);
+	cr_assert_neq(family_of(VIP6, false, NULL), 0, "whoever is registered");
+	states(1, WM_STATE_UP);
+	all_go("::ffff:" VIP4, false, NULL, 6);
+	all_go(VIP4, false, NULL, 4);
+}
+
 Test(connect, a_v6only_socket_is_not_sent_to_ipv4)
 {
 	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;

@@ -27,8 +27,16 @@ static void refused_for(enum wm_refusal why, int domain, const char *vip)
 			     reasons[why], reasons[i]);
 }
 
+/* One of two may be left out. */
+static const struct wm_want_rule rule = {.head = {.balance = WM_BALANCE_WEIGHTED,
+						  .tiers = 1,
+						  .eject_refused = 1,
+						  .eject_least = 2,
+						  .eject_max_pct = 50}};
+
 Test(connect, why_nobody_was_taken_is_counted)
 {
+	want.rule = &rule;
 	backend(0, "127.9.9.8", 1000, 1, WM_STATE_UP);
 	backend(1, "127.9.9.9", 1000, 1, WM_STATE_UP);
 	publish();

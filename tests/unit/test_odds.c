@@ -217,6 +217,28 @@ Test(odds, of_nobody)
 	cr_assert_eq(wm_odds_make(&view, 9, &client, &(struct wm_odds){0}), -ENOENT);
 }
 
+/* Who dials by IPv6 and finds only one that is down is sent to IPv4 first. */
+Test(odds, who_is_up_in_the_other_family_comes_before_less)
+{
+	struct wm_odds_client both = client;
+
+	wants[0].addr4_be = 0;
+	wants[0].addr6[0] = 0xfd;
+	wants[0].state = WM_STATE_DOWN;
+	rule.head.when_none = WM_NONE_ANY;
+	publish();
+	both.families = WM_FAMILY_6;
+	both.other_family = true;
+	cr_assert_eq(wm_odds_make(&view, set, &both, &odds), 0);
+	is(0, 0, 0);
+	is(1, 0, 2 / 18.0);
+	cr_assert_eq(odds.states, WM_ASK_UP);
+	wm_odds_done(&odds);
+	both.other_family = false;
+	cr_assert_eq(wm_odds_make(&view, set, &both, &odds), 0);
+	is(0, 0, 1);
+}
+
 Test(odds, of_one_client)
 {
 	struct wm_odds_client one = client;

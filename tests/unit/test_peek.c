@@ -112,6 +112,25 @@ Test(peek, the_nearest_come_first_and_the_next_tier_behind)
 	}
 }
 
+Test(peek, who_others_left_out_is_asked_where_nobody_else_is)
+{
+	rule.head.balance = WM_BALANCE_DIRECT;
+	rule.head.eject_refused = 1;
+	rule.head.eject_max_pct = 50;
+	publish();
+	for (unsigned i = 0; i < 4; i++) {
+		memory.live[i].stamp = memory.backends[i].state >> 16;
+		memory.live[i].ejected_until_ns = UINT64_MAX;
+	}
+	memory.set_live[set].ejected = 2;
+	cr_assert_eq(order(0, 0), 0, "so many it leaves out itself");
+	memory.set_live[set].ejected = 4;
+	cr_assert_eq(order(0, 0), 1234);
+	memory.live[2].ejected_until_ns = 0;
+	memory.set_live[set].ejected = 3;
+	cr_assert_eq(order(0, 0), 3, "that it was taken out is no outage");
+}
+
 Test(peek, nobody_is_up)
 {
 	struct wm_peeked next;

@@ -152,6 +152,7 @@ static enum wm_pick decide(const struct wm_view *v, uint32_t set, const struct w
 {
 	enum wm_pick p = WM_PICK_TORN;
 	struct even e = {.i = i};
+	const uint32_t both = WM_FAMILY_4 | WM_FAMILY_6;
 	uint32_t families = c->families;
 
 	for (int family = 0; family < 2; family++) {
@@ -159,6 +160,8 @@ static enum wm_pick decide(const struct wm_view *v, uint32_t set, const struct w
 			*a = (struct wm_ask){.now_ns = c->now_ns,
 					     .key = c->keyed ? c->key : wm_mix64(i),
 					     .families = families,
+					     .next = family || !c->other_family ? 0
+										: both & ~families,
 					     .states = WM_ASK_UP,
 					     .prefer6 = true};
 			p = wm_choose(v, set, a, next, &e, ret);
@@ -167,7 +170,7 @@ static enum wm_pick decide(const struct wm_view *v, uint32_t set, const struct w
 		}
 		if (p == WM_PICKED || !c->other_family)
 			break;
-		families ^= WM_FAMILY_4 | WM_FAMILY_6;
+		families ^= both;
 	}
 	return p;
 }

@@ -139,8 +139,10 @@ static void keep_terms(struct wm_peek *p, const struct wm_ask *a)
 		return;
 	p->begun = true;
 	p->head.panic_pct = a->states == WM_ASK_ANY && p->head.panic_pct ? 100 : 0;
-	if (a->states == WM_ASK_UP)
+	if (a->states == WM_ASK_UP) {
 		p->head.when_none = WM_NONE_REFUSE;
+		p->live.ejected = 0;
+	}
 }
 
 bool wm_peek_next(struct wm_peek *p, uint64_t key, struct wm_peeked *ret)
