@@ -20,15 +20,6 @@
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-/* Of one run of the programs, or taken over from those before (dataplane/kept.c): in no layout.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, WM_AFFINITY_MAX);
-	__type(key, struct wm_affinity_key);
-	__type(value, struct wm_affinity);
-} affinity SEC(".maps");
-
 /* Of one run of the programs, in no layout. The loader makes it as large as sets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

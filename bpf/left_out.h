@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* left_out.h - cgroups whose processes are not steered, they and all below. No table of ours: it is
- * taken over from the programs that an earlier run left (dataplane/kept.c). */
+/* left_out.h - cgroups whose processes are not steered, they and all below. */
 #pragma once
 #include "connect_config.h"
 #include <bpf/bpf_helpers.h>
-#include "waymark/layout.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, WM_LEFT_OUT_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64); /* its id */
-	__type(value, __u32);
-} left_out SEC(".maps");
+#include "kept.h"
 
 /** Is the process in one of them? Only levels that have any are looked at. Global, so that the
  * verifier walks it once by itself. @return 1, 0. */

@@ -7,26 +7,6 @@
 #pragma once
 #include "table.h"
 
-#define WM_AFFINITY_MAX                                                                            \
-	16384 /* clients of a node that are remembered: 2 MiB, taken once the programs are loaded  \
-	       */
-
-struct wm_affinity_key {
-	__u64 client; /* as wm_table_head's affinity tells it */
-	__u32 set;
-	__u32 pad;
-};
-struct wm_affinity {
-	__u64 until_ns; /* CLOCK_BOOTTIME */
-	__u32 backend;
-	__u32 stamp;	  /* of its occupant */
-	__u32 generation; /* of the table in which it was found last */
-	__u32 tier;
-	__u32 tables; /* kernel's id of the map that `backend` points into */
-	__u32 pad;
-	__u64 seal; /* over the key and what stands above */
-};
-
 static __always_inline __u64 wm_affinity_seal(const struct wm_affinity_key *k,
 					      const struct wm_affinity *e)
 {

@@ -318,3 +318,23 @@ struct wm_layout {
 	__u32 pad;
 };
 _Static_assert(sizeof(struct wm_layout) == 32, "pinned layout");
+
+/* Which backend of a set a client had last: waymark/affinity.h. In no layout.
+ * Clients of a node that are remembered: 2 MiB, taken once the programs are loaded. */
+#define WM_AFFINITY_MAX 16384
+
+struct wm_affinity_key {
+	__u64 client; /* as wm_table_head's affinity tells it */
+	__u32 set;
+	__u32 pad;
+};
+struct wm_affinity {
+	__u64 until_ns; /* CLOCK_BOOTTIME */
+	__u32 backend;
+	__u32 stamp;	  /* of its occupant */
+	__u32 generation; /* of the table in which it was found last */
+	__u32 tier;
+	__u32 tables; /* kernel's id of the map that `backend` points into */
+	__u32 pad;
+	__u64 seal; /* over the key and what stands above */
+};

@@ -8,6 +8,7 @@
 #include "waymark/affinity.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -77,14 +78,30 @@ static int look(void *arg, const char *path, const char *name)
 	return 0;
 }
 
+/* From the object of the maps, which has the types of key and value. @return fd, negative errno. */
+static int create(const struct wm_kept_map *m)
+{
+	struct bpf_object *o = wm_maps_object();
+	struct bpf_map *i, *wanted;
+	int r;
+
+	if (!o)
+		return -ENOENT;
+	wanted = bpf_object__find_map_by_name(o, m->name);
+	bpf_object__for_each_map(i, o) bpf_map__set_autocreate(i, i == wanted);
+	r = wanted ? bpf_object__load(o) : -ENOENT;
+	if (!r) {
+		r = fcntl(bpf_map__fd(wanted), F_DUPFD_CLOEXEC, 3);
+		r = r < 0 ? -errno : r;
+	}
+	bpf_object__close(o);
+	return r;
+}
+
 int wm_kept_open(const char *pin_dir, const struct wm_kept_map *m)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = m->flags);
 	struct search x = {m, -1};
 
 	(void)wm_pins_each(pin_dir, "links", look, &x);
-	if (x.fd < 0)
-		x.fd = bpf_map_create(m->type, m->name, m->key_size, m->value_size, m->entries,
-				      &opts);
-	return x.fd;
+	return x.fd < 0 ? create(m) : x.fd;
 }

@@ -110,6 +110,9 @@ static int prepare(struct wm_plane *p, struct bpf_object *o, struct wm_err *e)
 		if (r)
 			return wm_err_set(e, r, "sizing map %s: %s", s->name, strerror(-r));
 	}
+	for (unsigned i = 0; i < WM_KEPT_COUNT; i++) /* wm_kept_open() makes them */
+		bpf_map__set_autocreate(bpf_object__find_map_by_name(o, wm_kept_maps[i].name),
+					false);
 	return 0;
 }
 
