@@ -296,6 +296,12 @@ bool wm_pins_owned(int lock_fd, const char *pin_dir);
 int wm_pins_each(const char *pin_dir, const char *dir,
 		 int (*fn)(void *arg, const char *path, const char *name), void *arg);
 
+/* --- prog_maps.c --- */
+/** The first map of a program, in the order of ids, of which @p is says that it is the one.
+ *  @return fd, -ENOENT. */
+int wm_prog_map(int prog_fd, bool (*is)(const void *arg, const struct bpf_map_info *m),
+		const void *arg);
+
 /* --- maps.c --- */
 /** Adopt the pinned maps or create new ones; fills map_fd, staged. */
 int wm_maps_open(struct wm_plane *p, bool *ret_adopted, struct wm_err *e);

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAPS_MAX 64 /* of a program: ours have a dozen */
-
 const struct wm_kept_map wm_kept_maps[WM_KEPT_COUNT] = {
 	[WM_KEPT_AFFINITY] = {"affinity", BPF_MAP_TYPE_LRU_HASH, sizeof(struct wm_affinity_key),
 			      sizeof(struct wm_affinity), WM_AFFINITY_MAX, 0},
@@ -26,40 +24,26 @@ struct search {
 	int fd; /* -1: not found yet */
 };
 
-static bool is_ours(const struct wm_kept_map *m, int fd)
+static bool is_ours(const void *arg, const struct bpf_map_info *info)
 {
-	struct bpf_map_info info = {0};
-	uint32_t len = sizeof(info);
+	const struct wm_kept_map *m = arg;
 
-	return !bpf_obj_get_info_by_fd(fd, &info, &len) && info.type == m->type &&
-	       !strcmp(info.name, m->name) && info.max_entries == m->entries &&
-	       info.key_size == m->key_size && info.value_size == m->value_size;
+	return info->type == m->type && !strcmp(info->name, m->name) &&
+	       info->max_entries == m->entries && info->key_size == m->key_size &&
+	       info->value_size == m->value_size;
 }
 
-/* The map among those of the program of a link. @return fd, -ENOENT. */
+/* The map among those of the program of a link to a cgroup. @return fd, -ENOENT. */
 static int of_link(const struct wm_kept_map *m, int link)
 {
-	uint32_t ids[MAPS_MAX], link_len, len;
-	struct bpf_prog_info prog = {.nr_map_ids = MAPS_MAX, .map_ids = (uintptr_t)ids};
 	struct bpf_link_info info = {0};
+	uint32_t len = sizeof(info);
 	_cleanup_close_ int fd = -1;
-	int map;
 
-	link_len = sizeof(info);
-	len = sizeof(prog);
-	if (bpf_obj_get_info_by_fd(link, &info, &link_len))
+	if (bpf_obj_get_info_by_fd(link, &info, &len) || info.type != BPF_LINK_TYPE_CGROUP)
 		return -ENOENT;
 	fd = bpf_prog_get_fd_by_id(info.prog_id);
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &prog, &len))
-		return -ENOENT;
-	for (uint32_t i = 0; i < prog.nr_map_ids && i < MAPS_MAX; i++) {
-		map = bpf_map_get_fd_by_id(ids[i]);
-		if (map >= 0 && is_ours(m, map))
-			return map;
-		if (map >= 0)
-			close(map);
-	}
-	return -ENOENT;
+	return fd < 0 ? -ENOENT : wm_prog_map(fd, is_ours, m);
 }
 
 static int look(void *arg, const char *path, const char *name)

@@ -18,7 +18,6 @@
 #define BPFFS	      "/sys/fs/bpf"
 #define DIRS_MAX      64   /* pin directories that are looked into */
 #define LINKS_MAX     8192 /* links that are looked at: bounds a walk of ids that others make */
-#define PROG_MAPS_MAX 32   /* maps of one program that are looked at */
 #define ANCESTORS_MAX 64   /* depth of the configured cgroup */
 #define DEPTH_MAX     2	   /* of a pin directory below a bpffs */
 
@@ -78,26 +77,19 @@ static void find_dirs(struct dirs *d, const char *base, unsigned depth)
 }
 
 /* --- whose a program is ----------------------------------------------------------------------- */
+static bool is_our_map(const void *arg, const struct bpf_map_info *m)
+{
+	(void)arg;
+	return !strcmp(m->name, wm_map_specs[WM_MAP_SOCKET_ORIGIN].name) ||
+	       !strcmp(m->name, wm_map_specs[WM_MAP_CONNECTIONS].name) ||
+	       !strcmp(m->name, wm_map_specs[WM_MAP_BACKENDS].name);
+}
+
 static bool uses_our_maps(int prog_fd)
 {
-	uint32_t ids[PROG_MAPS_MAX];
-	struct bpf_prog_info info = {.nr_map_ids = PROG_MAPS_MAX, .map_ids = (uintptr_t)ids};
-	uint32_t len = sizeof(info);
+	_cleanup_close_ int fd = wm_prog_map(prog_fd, is_our_map, NULL);
 
-	if (bpf_obj_get_info_by_fd(prog_fd, &info, &len))
-		return false;
-	for (unsigned i = 0; i < info.nr_map_ids && i < PROG_MAPS_MAX; i++) {
-		_cleanup_close_ int fd = bpf_map_get_fd_by_id(ids[i]);
-		struct bpf_map_info m = {0};
-
-		len = sizeof(m);
-		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &m, &len) &&
-		    (!strcmp(m.name, wm_map_specs[WM_MAP_SOCKET_ORIGIN].name) ||
-		     !strcmp(m.name, wm_map_specs[WM_MAP_CONNECTIONS].name) ||
-		     !strcmp(m.name, wm_map_specs[WM_MAP_BACKENDS].name)))
-			return true;
-	}
-	return false;
+	return fd >= 0;
 }
 
 static bool is_our_name(const char *name)
