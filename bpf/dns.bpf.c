@@ -13,7 +13,7 @@
 #include "waymark/dns_hot.h"
 #include "waymark/dns_plain.h"
 #include "waymark/dns_ready.h"
-#include "waymark/dns_srv.h"
+#include "waymark/dns_srv_few.h"
 #include "waymark/dns_tail.h"
 #include "waymark/name_hash.h"
 #include "guard.h"
@@ -107,7 +107,8 @@ struct work {
 	/* of SRV */
 	struct wm_srv srv[WM_SRV_MAX];
 	__u32 srv_count;
-	__u32 srv_at; /* where the next record goes */
+	__u32 srv_at;	       /* where the next record goes */
+	__u64 few[WM_FEW_MAX]; /* what is written of those of a set of few */
 };
 
 struct {
@@ -572,6 +573,8 @@ static __always_inline int walk_begin(struct work *w, __u32 set)
 		wm_dns_walk_start(NULL, random, tick_now(w), &w->walk);
 	return p;
 }
+
+#include "dns_srv_few.h"
 
 /** Nothing of the family that is asked for is up. @return 0 or a counter. */
 static __always_inline int none_up(struct work *w, const struct wm_set_live *live)

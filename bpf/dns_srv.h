@@ -206,6 +206,8 @@ static __always_inline int srv_records(struct work *w, __u32 set)
 	if (!(w->walk.table.head.flags & (WM_HEAD_SRV | WM_HEAD_SRV_MANY)) ||
 	    !srv_ends[w->zone & 1].len)
 		return WM_C_DNS_PASS_TYPE;
+	if (dns_srv_few(w))
+		return 0;
 	w->srv_count = 0;
 	w->records_len = 0;
 	dns_srv_ahead(w);

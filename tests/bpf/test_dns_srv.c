@@ -230,6 +230,35 @@ Test(dns_srv, subsets)
 	names("v2.web.virtual.mesh.internal", 0);
 }
 
+/* A set of few whose backends are all up and have addresses is written at once; when one of them is
+ * down the others are gathered. */
+Test(dns_srv, few_are_named_by_their_weights)
+{
+	unsigned first = 0;
+	struct frame q, a;
+
+	add_tagged_at("a", "10.1.2.3", 8001, 3, "v1");
+	names("web.service.mesh.internal", 1);
+	add_tagged_at("b", "10.1.2.4", 8002, 1, "v1");
+	names("_web._tcp.mesh.internal", 2);
+	query_frame(&q, false, "web.service.mesh.internal", 33, 0);
+	for (unsigned i = 0; i < 400; i++) {
+		cr_assert(answered(&q, &a));
+		first += a.at[a.dns + 12 + 31 + 17] == (8001 & 0xff);
+	}
+	/* 300 are expected, and 60 are seven deviations */
+	cr_assert(first > 240 && first < 360, "%u", first);
+	add_tagged_at("c", "10.1.2.5", 8003, 2, "v1");
+	add_tagged_at("d", "10.1.2.6", 8004, 1, "v1");
+	names("web.service.mesh.internal", 4);
+	cr_assert_eq(
+		wm_tables_state(tables, wm_registry_instance(registry, "b")->hash, WM_STATE_DOWN),
+		0);
+	cr_assert(answered(&q, &a));
+	cr_assert_eq(a.at[a.dns + 7], 3);
+	cr_assert_eq(a.at[a.dns + 11], 3, "addresses");
+}
+
 /* All tiers that connections are drawn to are named, nobody twice. */
 Test(dns_srv, tiers)
 {
