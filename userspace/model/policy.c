@@ -41,33 +41,40 @@ _Static_assert(WM_ARRAY_LEN(affinities) == 1 + WM_HASH_ON_COUNT, "each has a nam
 
 /* New fields are appended within a section, and sections at the end: records name them by place. */
 static const struct wm_policy_field top[] = {
-	ENUM("select", AT(select), selects, "Who may be chosen"),
-	ENUM("balance", AT(balance), balances, "How one of them is"),
-	ENUM("hash_on", AT(hash_on), hashes, "What maglev tells clients apart by"),
-	TEXT("custom", AT(custom), WM_POLICY_LABEL_MAX, "Name of the function of balance custom"),
-	ENUM("when_none", AT(when_none), nones, "What happens where nobody is usable"),
+	ENUM("select", AT(select), selects,
+	     "Which instances may be chosen: all; the nearest, with spill-over; or failover to the "
+	     "targets below"),
+	ENUM("balance", AT(balance), balances, "How one of them is chosen"),
+	ENUM("hash_on", AT(hash_on), hashes, "What identifies a client to maglev"),
+	TEXT("custom", AT(custom), WM_POLICY_LABEL_MAX, "Name of the function, for balance custom"),
+	ENUM("when_none", AT(when_none), nones, "What a connection gets if no instance is usable"),
 	{"panic_threshold", WM_POLICY_NUMBER, AT(panic_threshold), 0, 100, 0, NULL,
-	 "Percent up below which all are asked; 0: never"},
+	 "If fewer than this percent are up, all are tried, as the checks may be wrong; 0: never"},
 	{"drain_s", WM_POLICY_NUMBER, AT(drain_s), 0, WEEK_S, 0, NULL,
-	 "Seconds that a drain lasts if it names no deadline; 0: 30"},
+	 "Deadline in seconds of drains that name none; 0: 30"},
 	FLAG("close_on_down", AT(close_on_down),
-	     "TCP connections to an instance that went down are ended"),
+	     "Close TCP connections to an instance that went down"),
 	TEXT("default_subset", AT(default_subset), WM_POLICY_LABEL_MAX,
-	     "Subset that the service's own name and address mean, not all of it"),
-	TEXT("protocol", AT(protocol), 32, "What is spoken; kept for service-defaults"),
+	     "Subset that the service's own name and address lead to; empty: all instances"),
+	TEXT("protocol", AT(protocol), 32,
+	     "Protocol, for Consul's service-defaults; stored and shown only"),
 };
 static const struct wm_policy_field nearest[] = {
-	TEXT("region", AT(nearest.region), WM_LOCALITY_MAX, "Near to this region, not the node's"),
-	TEXT("zone", AT(nearest.zone), WM_LOCALITY_MAX, "Near to this zone, not the node's"),
+	TEXT("region", AT(nearest.region), WM_LOCALITY_MAX,
+	     "Nearest to this region instead of the node's"),
+	TEXT("zone", AT(nearest.zone), WM_LOCALITY_MAX,
+	     "Nearest to this zone instead of the node's"),
 	{"threshold", WM_POLICY_NUMBER, AT(nearest.threshold), 0, 100, 0, NULL,
-	 "Percent of a tier's weight up below which it is left"},
+	 "A tier with less than this percent of its weight up is left, if another can take over; "
+	 "also for select failover"},
 	{"overprovisioning", WM_POLICY_RATIO, AT(nearest.overprovisioning), 100, 10000, 140, NULL,
-	 "How much more than its share a tier can carry"},
+	 "A tier keeps all connections while 1/this of its weight is up, then the excess spills "
+	 "over"},
 };
 static const struct wm_policy_field affinity[] = {
-	ENUM("key", AT(affinity.key), affinities, "What a client is remembered by"),
+	ENUM("key", AT(affinity.key), affinities, "What identifies a client"),
 	{"timeout", WM_POLICY_SECONDS, AT(affinity.timeout), 1, 65535, 10800, NULL,
-	 "How long after the last connection"},
+	 "How long after its last connection a client keeps its backend"},
 };
 static const struct wm_policy_field outlier[] = {
 	{"failures", WM_POLICY_NUMBER, AT(outlier.failures), 0, 255, 5, NULL,
