@@ -78,20 +78,22 @@ static const struct wm_policy_field affinity[] = {
 };
 static const struct wm_policy_field outlier[] = {
 	{"failures", WM_POLICY_NUMBER, AT(outlier.failures), 0, 255, 5, NULL,
-	 "Silent connects in a row until an instance is left out; 0: never"},
+	 "Failed connections in a row of any kind (refused, no answer, no route) until a backend "
+	 "is left out; 0: never"},
 	{"refused", WM_POLICY_NUMBER, AT(outlier.refused), 0, 255, 1, NULL,
-	 "Refused connects in a row, likewise"},
+	 "Refused connections in a row until a backend is left out; 0: never"},
 	{"base", WM_POLICY_SECONDS, AT(outlier.base), 1, 65535, 10, NULL,
-	 "How long the first time, doubled with each relapse"},
+	 "How long it is left out the first time; twice as long each further time within ten "
+	 "minutes"},
 	{"longest", WM_POLICY_SECONDS, AT(outlier.longest), 1, 65535, 300, NULL,
-	 "How long at most"},
+	 "How long it is left out at most"},
 	{"most_percent", WM_POLICY_NUMBER, AT(outlier.most_percent), 0, 100, 50, NULL,
-	 "Share of the instances that may be left out at a time"},
+	 "Percent of the backends that may be left out at once"},
 	{"least_hosts", WM_POLICY_NUMBER, AT(outlier.least_hosts), 0, 255, 2, NULL,
-	 "Of fewer instances none is left out"},
+	 "In a service with fewer backends none is left out"},
 	{"listener_notice", WM_POLICY_FLAG, AT(outlier.listener_notice), 0, 1, 1, NULL,
-	 "An instance that nobody listens for any more is down on its node at once; its own "
-	 "metadata listener_notice stands above"},
+	 "An instance is down at once when the last socket that listens for it closes; its own "
+	 "metadata listener_notice overrides this"},
 };
 static const struct wm_policy_field redirect[] = {
 	TEXT("service", AT(redirect.service), WM_SERVICE_NAME_MAX, "All goes to this service"),
