@@ -73,6 +73,7 @@ struct work {
 	struct wm_dns_query query;
 	struct wm_named name;		/* the entry's head */
 	__u32 records, records_len;	/* records_len with SOA or OPT */
+	bool likely;			/* the name's length is the message's: labels_read() */
 	bool nodata;			/* no record, and an SOA that says so */
 	__u16 authorities, additionals; /* records, without OPT */
 	__u16 flags;			/* of the answer, host order */
@@ -141,30 +142,6 @@ static __always_inline __u32 bounded(__u32 n, __u32 mask)
 	return (n & mask) + 1;
 }
 
-/** Length of the name at the start of w->question, 0 if it is malformed. Behind what was read the
- * buffer has what it had: a name that is cut short goes on there, and is found too long for the
- * message by the caller. */
-__noinline int dns_name_length(struct work *w)
-{
-	__u32 pos = 0, len;
-
-	if (!w)
-		return 0;
-	for (int i = 0; i < WM_DNS_LABELS_MAX; i++) {
-		if (pos >= WM_DNS_NAME_MAX)
-			return 0;
-		len = w->question.octets[pos];
-		w->labels.count = (__u32)i;
-		if (!len)
-			return (int)pos + 1;
-		w->labels.at[i] = (__u8)pos;
-		if (len > WM_DNS_LABEL_MAX)
-			return 0;
-		pos += len + 1;
-	}
-	return 0;
-}
-
 /** Word @p i of the question, which whole names of @p len octets end in, with zeros behind them. */
 static __always_inline __u64 last_word(const struct work *w, __u32 i, __u32 len)
 {
@@ -227,52 +204,7 @@ __noinline int dns_same_name(struct work *w, const struct wm_name *e)
 				     wm_fold8(last_word(w, len / 8, len));
 }
 
-/** Types of which the tables know what a name has: addresses, and of the rest nothing, but for SRV,
- *  and for what is no type of a record (RFC 6895 3.1), but for ANY, which is one set of addresses
- *  (RFC 8482 4.1). */
-static __always_inline bool answered_here(__u16 type)
-{
-	return type != WM_DNS_SRV && type != WM_DNS_OPT && type &&
-	       (type < 128 || type >= WM_DNS_ANY);
-}
-
-/** Read question and OPT into @p w. @return 0, or the counter to raise. */
-static __always_inline int read_query(struct __sk_buff *skb, struct work *w)
-{
-	union body *b = &w->question;
-	__u32 left = w->packet.message_len - WM_DNS_HEADER_LEN, n = left, len;
-	enum wm_dns_verdict v = wm_dns_check_header(&w->packet.header, &w->query);
-	const __u8 *p;
-
-	if (v != WM_DNS_OK)
-		return v == WM_DNS_V_COUNTS ? WM_C_DNS_PASS_COUNTS : WM_C_DNS_PASS_NOT_QUERY;
-	if (n > BODY_MAX)
-		n = BODY_MAX;
-	if (n < 5)
-		return WM_C_DNS_PASS_MALFORMED;
-	n = bounded(n, 0x1ff);
-	if (bpf_skb_load_bytes(skb, w->packet.dns_off + WM_DNS_HEADER_LEN, b, n))
-		return WM_C_DNS_PASS_MALFORMED;
-	len = (__u32)dns_name_length(w) & 0xff;
-	if (!len || len + 4 > n)
-		return WM_C_DNS_PASS_MALFORMED;
-	p = b->octets + len;
-	w->query.name_len = len;
-	w->query.type = (__u16)((__u32)p[0] << 8 | p[1]);
-	w->query.class = (__u16)((__u32)p[2] << 8 | p[3]);
-	if (w->packet.header.additionals) {
-		if (n < len + 4 + WM_DNS_OPT_LEN ||
-		    wm_dns_read_opt(p + 4, left - len - 4, &w->query) != WM_DNS_OK)
-			return WM_C_DNS_PASS_MALFORMED;
-		if (w->query.edns_version)
-			return WM_C_DNS_PASS_EDNS;
-	} else if (left != len + 4) {
-		return WM_C_DNS_PASS_MALFORMED;
-	}
-	if (w->query.class != WM_DNS_IN)
-		return WM_C_DNS_PASS_CLASS;
-	return answered_here(w->query.type) ? 0 : WM_C_DNS_PASS_TYPE;
-}
+#include "dns_question.h"
 
 /** The entry of w->key into w->name. @return 0 or a counter. */
 __noinline int dns_read_name(struct work *w)
@@ -598,6 +530,8 @@ static __always_inline int set_records(struct work *w, __u32 index)
 	p = walk_begin(w, index);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? WM_C_DNS_PASS_EMPTY : WM_C_DNS_PASS_TORN;
+	if (w->type == WM_DNS_SRV)
+		return dns_srv_few(w) ? 0 : WM_C_DNS_PASS_TYPE;
 	if (!(w->walk.table.head.flags & WM_HEAD_FEW && families_of(w->type)) &&
 	    !wm_ups(NULL, index, families_of(w->type)))
 		return none_up(w, live);
@@ -663,7 +597,9 @@ static __always_inline int build(const struct wm_config *c, struct work *w)
 	w->type = w->query.type;
 	WM_COMPILER_BARRIER();
 	why = find_name(c, w);
-	if (why == WM_C_DNS_PASS_UNKNOWN)
+	if (why && !labels_read(w))
+		return misread(w);
+	if (why == WM_C_DNS_PASS_UNKNOWN && w->type != WM_DNS_SRV)
 		return no_name(c, w, complete);
 	if (why)
 		return why;
@@ -754,6 +690,13 @@ static __always_inline int go_on(struct __sk_buff *skb, struct work *w, enum wm_
 	w->mac = mac;
 	bpf_tail_call(skb, &dns_tails, tail);
 	return WM_C_DNS_PASS_TAIL;
+}
+
+/** The same with a program that needs the name's labels. */
+static __always_inline int go_on_named(struct __sk_buff *skb, struct work *w, enum wm_dns_tail tail,
+				       bool mac)
+{
+	return labels_read(w) ? go_on(skb, w, tail, mac) : misread(w);
 }
 
 /** Write the answer over the query. What can fail for want of memory comes before the first octet
@@ -858,6 +801,14 @@ static __always_inline bool is_reverse(struct work *w)
 	return w->query.type == WM_DNS_PTR && !dns_domain_len(w);
 }
 
+/** May SRV of the question's name be of a set of few? Names of RFC 2782 are in no table, and of
+ *  which domain others are is known here for the first alone. */
+static __always_inline bool is_srv_here(struct work *w)
+{
+	w->zone = 0;
+	return w->question.octets[1] != '_' && dns_ends_with(w, 0);
+}
+
 /** The core. @return 0 answered, or the counter of the reason; -1 when the packet is not for us. */
 static __always_inline int respond(struct __sk_buff *skb, bool mac)
 {
@@ -893,16 +844,18 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	sample_count(w);
 	__builtin_memset(&w->query, 0, sizeof(w->query));
 	why = read_query(skb, w);
-	if (use_tails && why == WM_C_DNS_PASS_TYPE && w->query.type == WM_DNS_SRV)
-		return go_on(skb, w, WM_DNS_TAIL_SRV, mac);
 	if (why)
 		return why;
+	if (w->query.type == WM_DNS_SRV && !is_srv_here(w))
+		return go_on_named(skb, w, WM_DNS_TAIL_SRV, mac);
 	if (ready_on && use_tails && is_reverse(w)) {
 		w->zone = 2;
 		dns_hash_name(w, c->seed[0], c->seed[1]);
 		return go_on(skb, w, WM_DNS_TAIL_READY, mac);
 	}
 	why = build(c, w);
+	if (why && w->query.type == WM_DNS_SRV)
+		return go_on_named(skb, w, WM_DNS_TAIL_SRV, mac);
 	if (use_tails && why == WM_C_DNS_PASS_UNKNOWN && w->zone < 2)
 		return go_on(skb, w, WM_DNS_TAIL_REST, mac);
 	if (ready_on && use_tails && why == WM_C_DNS_PASS_UNKNOWN)

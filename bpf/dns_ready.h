@@ -166,7 +166,10 @@ int dns_ready(struct __sk_buff *skb)
 	if (!w)
 		return leave(WM_C_DNS_PASS_UNKNOWN);
 	why = ready_answer(w);
-	if (hot_on && why == WM_C_DNS_PASS_UNKNOWN && w->zone > 1 && w->query.flags & WM_DNS_RD)
+	if (why == WM_C_DNS_PASS_UNKNOWN && !labels_read(w))
+		why = misread(w);
+	else if (hot_on && why == WM_C_DNS_PASS_UNKNOWN && w->zone > 1 &&
+		 w->query.flags & WM_DNS_RD)
 		why = go_on(skb, w, WM_DNS_TAIL_HOT, w->mac);
 	else if (why == WM_C_DNS_PASS_UNKNOWN)
 		why = go_on(skb, w, WM_DNS_TAIL_ABSENT, w->mac);

@@ -5,7 +5,7 @@
 #include "dns_fixture.h"
 #include "waymark/dns_tail.h"
 
-#define WEB_SRV "web.service.mesh.internal", 33
+#define WEB_SRV "_web._tcp.mesh.internal", 33
 
 TestSuite(dns_tails, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
 
@@ -29,4 +29,6 @@ Test(dns_tails, one_that_is_missing_passes)
 	cr_assert_eq(counter(WM_C_DNS_PASS_TAIL), 2);
 	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
 	cr_assert(answered(&q, &a), "addresses need no other program");
+	query_frame(&q, false, "web.service.mesh.internal", 33, 0);
+	cr_assert(answered(&q, &a), "nor does SRV of few that are up");
 }
