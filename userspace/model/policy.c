@@ -96,33 +96,37 @@ static const struct wm_policy_field outlier[] = {
 	 "metadata listener_notice overrides this"},
 };
 static const struct wm_policy_field redirect[] = {
-	TEXT("service", AT(redirect.service), WM_SERVICE_NAME_MAX, "All goes to this service"),
-	TEXT("subset", AT(redirect.subset), WM_POLICY_LABEL_MAX, "Its subset"),
-	TEXT("region", AT(redirect.region), WM_LOCALITY_MAX, "Its instances of this region"),
+	TEXT("service", AT(redirect.service), WM_SERVICE_NAME_MAX,
+	     "All connections go to this service"),
+	TEXT("subset", AT(redirect.subset), WM_POLICY_LABEL_MAX, "To this subset of it"),
+	TEXT("region", AT(redirect.region), WM_LOCALITY_MAX, "To its instances in this region"),
 };
 static const struct wm_policy_field subsets[] = {
-	TEXT("name", IN(subset, name), WM_POLICY_LABEL_MAX, "A label in DNS"),
+	TEXT("name", IN(subset, name), WM_POLICY_LABEL_MAX, "Name of the subset, one label in DNS"),
 	TEXT("filter", IN(subset, filter), WM_POLICY_FILTER_MAX,
-	     "As of /v1/health/service: Service.Meta.version == \"2\""),
-	FLAG("only_passing", IN(subset, only_passing), "Who is warning is not in it"),
+	     "Filter in the language of /v1/health/service: Service.Meta.version == \"2\""),
+	FLAG("only_passing", IN(subset, only_passing), "Leave out instances with a warning"),
 };
 static const struct wm_policy_field splits[] = {
 	{"percent", WM_POLICY_PERCENT, IN(split, percent), 0, WM_POLICY_WHOLE, 0, NULL,
-	 "Share; all together 100"},
-	TEXT("service", IN(split, service), WM_SERVICE_NAME_MAX, "Another service"),
-	TEXT("subset", IN(split, subset), WM_POLICY_LABEL_MAX, "A subset of it, or of the own"),
+	 "Percent of the connections; all together 100"},
+	TEXT("service", IN(split, service), WM_SERVICE_NAME_MAX,
+	     "Another service; empty: this one"),
+	TEXT("subset", IN(split, subset), WM_POLICY_LABEL_MAX, "A subset of that service"),
 };
 static const struct wm_policy_field failover[] = {
 	TEXT("of", IN(target, of), WM_POLICY_LABEL_MAX,
-	     "Failover of this subset only; * or nothing: of any"),
-	TEXT("service", IN(target, service), WM_SERVICE_NAME_MAX, "Another service"),
-	TEXT("subset", IN(target, subset), WM_POLICY_LABEL_MAX,
-	     "A subset, of that service or of the own"),
-	TEXT("region", IN(target, region), WM_LOCALITY_MAX, "Its instances of this region"),
+	     "Target for this subset only; * or empty: for any"),
+	TEXT("service", IN(target, service), WM_SERVICE_NAME_MAX,
+	     "Another service; empty: this one"),
+	TEXT("subset", IN(target, subset), WM_POLICY_LABEL_MAX, "A subset of that service"),
+	TEXT("region", IN(target, region), WM_LOCALITY_MAX, "Its instances in this region"),
 };
 static const struct wm_policy_field ports[] = {
-	{"port", WM_POLICY_NUMBER, IN(port, port), 1, 65535, 0, NULL, "Of the virtual address"},
-	TEXT("endpoint", IN(port, endpoint), WM_META_KEY_MAX, "The instance's named endpoint"),
+	{"port", WM_POLICY_NUMBER, IN(port, port), 1, 65535, 0, NULL,
+	 "Port of the virtual address"},
+	TEXT("endpoint", IN(port, endpoint), WM_META_KEY_MAX,
+	     "Name of the endpoint of an instance that it leads to"),
 };
 static const struct wm_policy_field entries[] = {
 	FLAG("resolver", AT(resolver), "There is a service-resolver"),
@@ -137,14 +141,17 @@ static const struct wm_policy_field meta[] = {
 static const char *const terms_of[] = {"tag", "node_meta", "service_meta", "ignore_check"};
 static const struct wm_policy_field query[] = {
 	TEXT("id", AT(query.id), 36, "UUID"),
-	TEXT("name", AT(query.name), WM_SERVICE_NAME_MAX, "What it is asked by"),
-	TEXT("service", AT(query.service), WM_SERVICE_NAME_MAX, "Whose instances"),
-	TEXT("near", AT(query.near), WM_NODE_NAME_MAX, "Nearest to this node first"),
-	TEXT("ttl", AT(query.ttl), 32, "Of its records in DNS"),
-	FLAG("prefix", AT(query.prefix), "Of all names that begin with its own"),
-	FLAG("remove_empty_tags", AT(query.remove_empty_tags), "Of what a template makes"),
-	FLAG("only_passing", AT(query.only_passing), "Who is warning is not taken"),
-	FLAG("connect", AT(query.connect), "What stands for the service in a mesh"),
+	TEXT("name", AT(query.name), WM_SERVICE_NAME_MAX, "Name by which it is executed"),
+	TEXT("service", AT(query.service), WM_SERVICE_NAME_MAX,
+	     "Service whose instances it selects"),
+	TEXT("near", AT(query.near), WM_NODE_NAME_MAX, "Order by distance from this node"),
+	TEXT("ttl", AT(query.ttl), 32, "TTL of its records in DNS"),
+	FLAG("prefix", AT(query.prefix),
+	     "Template: it answers for all names that begin with its own"),
+	FLAG("remove_empty_tags", AT(query.remove_empty_tags),
+	     "Template: drop tags that are empty after expansion"),
+	FLAG("only_passing", AT(query.only_passing), "Leave out instances with a warning"),
+	FLAG("connect", AT(query.connect), "Select proxies of the service"),
 };
 static const struct wm_policy_field terms[] = {
 	ENUM("what", IN(term, what), terms_of, ""),
