@@ -141,7 +141,7 @@ Test(policy, each_refusal_names_field_value_and_what_is_allowed)
 	d.p.outlier.base = 301;
 	REFUSED("outlier.base: \"301s\" is not allowed: at most outlier.longest, 300s");
 	d.ports[0].port = 0;
-	REFUSED("ports[0].port: \"0\" is not allowed: 1 to 65535");
+	REFUSED("ports.0.port: \"0\" is not allowed: 1 to 65535");
 	d.p.service = "we\nb";
 	REFUSED("service: \"we\nb\" is not allowed: 1 to 255 octets without control characters "
 		"are");

@@ -59,7 +59,26 @@ static int check_number(const char *place, const struct wm_policy_field *f, uint
 	return refuse(e, place, value, allowed);
 }
 
-/* @p at: of an element, its place in the list; NULL: a member. */
+/* Of a list an element's place, of a map its name: its first field. */
+static void name_element(const struct wm_policy_section *s, const void *of, uint32_t k, char *at,
+			 size_t cap)
+{
+	const struct wm_policy_field *f = &s->fields[0];
+	const char *text;
+	uint32_t number;
+
+	if (s->form != WM_POLICY_MAP) {
+		snprintf(at, cap, "[%u]", k);
+	} else if (f->type == WM_POLICY_TEXT) {
+		memcpy(&text, (const char *)of + f->offset, sizeof(text));
+		snprintf(at, cap, ".%s", text);
+	} else {
+		memcpy(&number, (const char *)of + f->offset, sizeof(number));
+		snprintf(at, cap, ".%u", number);
+	}
+}
+
+/* @p at: of an element, what is behind the section's name; NULL: a member. */
 static int check_fields(const void *of, const struct wm_policy_section *s, const char *at,
 			struct wm_err *e)
 {
@@ -90,7 +109,7 @@ static int check_section(const struct wm_policy *p, const struct wm_policy_secti
 {
 	const char *list;
 	uint32_t count;
-	char at[16];
+	char at[WM_POLICY_LABEL_MAX + 2];
 	int err = 0;
 
 	if (s->form == WM_POLICY_TOP || s->form == WM_POLICY_OBJECT)
@@ -101,7 +120,7 @@ static int check_section(const struct wm_policy *p, const struct wm_policy_secti
 		return wm_err_set(e, WM_E_INVALID, "%s: %u are too many: at most %u are allowed",
 				  s->name, count, s->max);
 	for (uint32_t k = 0; k < count && !err; k++) {
-		snprintf(at, sizeof(at), "[%u]", k);
+		name_element(s, list + k * s->size, k, at, sizeof(at));
 		err = check_fields(list + k * s->size, s, at, e);
 	}
 	return err;
