@@ -104,7 +104,7 @@ struct work {
 	/* of questions that are told of (dns_sample.h) */
 	__u64 asked_ns; /* CLOCK_BOOTTIME of this one; 0: it is none of them */
 	__u32 sample_left, sample_every;
-	bool cut; /* dns_limit did not let the answer pass */
+	__u8 why; /* enum wm_sample_level, where it is none of an answer as it was made; else 0 */
 	/* of SRV */
 	struct wm_srv srv[WM_SRV_MAX];
 	__u32 srv_count;
@@ -907,6 +907,16 @@ static __always_inline int drop(int why)
 	return TC_ACT_SHOT;
 }
 
+/** The same of a question that was not looked at yet: the program that tells of some does it. */
+static __always_inline int refuse(struct __sk_buff *skb, struct work *w, int why)
+{
+	if (use_samples && w) {
+		w->why = why == WM_C_DNS_DROP_POD ? WM_SAMPLE_POD : WM_SAMPLE_REFUSED;
+		bpf_tail_call(skb, &dns_tails, WM_DNS_TAIL_TELL);
+	}
+	return drop(why);
+}
+
 SEC("tc")
 int dns_lo(struct __sk_buff *skb)
 {
@@ -919,12 +929,11 @@ SEC("tc")
 int dns_veth(struct __sk_buff *skb)
 {
 	int why = respond(skb, true);
-	const struct work *w;
 	__u32 zero = 0;
+	struct work *w = bpf_map_lookup_elem(&dns_work, &zero);
 
 	if (why == WM_C_DNS_DROP_ALLOW || why == WM_C_DNS_DROP_POD)
-		return drop(why);
-	w = bpf_map_lookup_elem(&dns_work, &zero);
+		return refuse(skb, w, why);
 	return why || !w ? leave(why) : back(skb, w);
 }
 

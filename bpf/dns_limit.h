@@ -120,8 +120,11 @@ int dns_limit(struct __sk_buff *skb)
 		return leave(WM_C_DNS_PASS_TAIL); /* never: tells the verifier */
 	client = has_options(w) ? w->client : OPTIONS_NONE;
 	rate = client == OPTIONS_VALID ? WM_RATED_ANSWER : rated(skb, w);
-	if (rate == WM_RATED_DROP)
+	if (rate == WM_RATED_DROP) {
+		w->why = WM_SAMPLE_OFTEN;
+		sample(skb, w);
 		return drop(WM_C_DNS_DROP_RATE);
+	}
 	if (rate == WM_RATED_CUT && client == OPTIONS_NEW)
 		make_bad_cookie(w);
 	why = rate == WM_RATED_CUT && client != OPTIONS_NEW ? write_cut(skb, w)
@@ -139,7 +142,7 @@ int dns_limit(struct __sk_buff *skb)
 		else if (!w->records)
 			COUNT(n, dns_nodata);
 	}
-	w->cut = rate == WM_RATED_CUT;
+	w->why = rate == WM_RATED_CUT ? WM_SAMPLE_CUT : 0;
 	sample(skb, w);
 	return (int)bpf_redirect(skb->ifindex, 0);
 }

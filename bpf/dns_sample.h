@@ -16,7 +16,7 @@ __noinline int dns_sample_begin(struct work *w)
 	if (!w || !wm_sample_turn(&w->sample_left, every, bpf_get_prandom_u32()))
 		return 0;
 	w->sample_every = every;
-	w->cut = false;
+	w->why = 0;
 	w->asked_ns = bpf_ktime_get_boot_ns();
 	return 0;
 }

@@ -13,11 +13,15 @@
 
 /* What answered. X(symbol, name) */
 #define WM_SAMPLE_LEVELS(X)                                                                        \
-	X(TABLES, "tables") /* the tables, or the form of the name */                              \
-	X(READY, "ready")   /* what userspace made of what no health changes */                    \
-	X(HOT, "hot")	    /* what another server said */                                         \
-	X(DENIED, "denied") /* nobody has the name */                                              \
-	X(CUT, "cut")	    /* dns.rate_limit: told to use TCP, or to come with a cookie */
+	X(TABLES, "tables")   /* the tables, or the form of the name */                            \
+	X(READY, "ready")     /* what userspace made of what no health changes */                  \
+	X(HOT, "hot")	      /* what another server said */                                       \
+	X(DENIED, "denied")   /* nobody has the name */                                            \
+	X(CUT, "cut")	      /* dns.rate_limit: told to use TCP, or to come with a cookie */      \
+	X(OFTEN, "often")     /* dns.rate_limit: dropped, as those that follow */                  \
+	X(REFUSED, "refused") /* dns.allow */                                                      \
+	X(POD, "pod")	      /* dns.pod_limit */
+#define WM_SAMPLE_DROPPED WM_SAMPLE_OFTEN /* from here on: nothing was sent */
 enum wm_sample_level {
 #define X(symbol, name) WM_SAMPLE_##symbol,
 	WM_SAMPLE_LEVELS(X)

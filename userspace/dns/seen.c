@@ -55,11 +55,14 @@ static enum wm_dns_seen_type type_of(uint16_t type)
 	}
 }
 
+/* What was dropped is no answer, and took no time. */
 static void count(struct wm_dns_seen *s, const struct wm_dns_seen_one *o)
 {
 	struct wm_dns_times *t = &s->times[o->level][o->rcode];
 	unsigned i = 0;
 
+	if (o->level >= WM_DNS_LEVEL_TABLES + WM_SAMPLE_DROPPED)
+		return;
 	while (i < WM_DNS_TIME_BUCKETS && (double)o->took_ns > s->bounds[i] * 1e9)
 		i++;
 	t->count[i] += o->stands_for;
