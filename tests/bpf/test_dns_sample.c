@@ -5,6 +5,8 @@
 #include "userspace/dataplane/dns_samples.h"
 #include "waymark/dns_tail.h"
 
+#define TEST_IFINDEX 1 /* that a run without a device has: loopback's */
+
 static struct wm_dns_samples *samples;
 static struct wm_dns_sample last;
 static unsigned told;
@@ -75,6 +77,20 @@ static void is_told(const char *name, uint16_t type, unsigned rcode, enum wm_sam
 
 #define WEB  "\3web\7service\4mesh\10internal"
 #define NONE "\4none\7service\4mesh\10internal"
+
+/* The same of a question that was dropped. */
+static void is_told_dropped(const struct frame *q, enum wm_sample_level why)
+{
+	bool v6 = q->at[ETH] >> 4 == 6;
+
+	is_told(WEB, 1, WM_DNS_REFUSED, why);
+	cr_assert_eq(last.octets, 0);
+	cr_assert_eq(last.answers, 0);
+	cr_assert(last.ifindex);
+	cr_assert_eq(memcmp(v6 ? (void *)last.client_be : (void *)&last.client_be[3],
+			    q->at + ETH + (v6 ? 8 : 12), v6 ? 16 : 4),
+		     0);
+}
 
 Test(dns_sample, who_asks_what_and_what_is_answered)
 {
@@ -150,7 +166,7 @@ Test(dns_sample, of_what_userspace_made)
 
 Test(dns_sample, of_who_asks_too_much)
 {
-	unsigned cut = 0;
+	unsigned cut = 0, dropped = 0;
 	struct frame q, a;
 
 	every(1);
@@ -158,7 +174,8 @@ Test(dns_sample, of_who_asks_too_much)
 	for (unsigned i = 0; i < 6; i++) {
 		from_link(&q, i & 1, "web.service.mesh.internal", 1);
 		if (run(WM_PROG_DNS_LINK, &q, &a) == (uint32_t)TC_ACT_SHOT) {
-			cr_assert_eq(heard(), 0, "nobody was answered");
+			dropped++;
+			is_told_dropped(&q, WM_SAMPLE_OFTEN);
 			continue;
 		}
 		cut += a.at[a.dns + 2] >> 1 & 1;
@@ -168,6 +185,77 @@ Test(dns_sample, of_who_asks_too_much)
 		cr_assert_eq(memcmp(&last.client_be[3], a.at + ETH + (i & 1 ? 36 : 16), 4), 0);
 	}
 	cr_assert_gt(cut, 0);
+	cr_assert_eq(counter(WM_C_DNS_DROP_RATE), dropped);
+}
+
+Test(dns_sample, of_who_may_not_ask)
+{
+	struct wm_guard_prefix other = {.bits = 128};
+	unsigned shot = 0;
+	struct frame q, a;
+
+	every(1);
+	cr_assert_eq(wm_plane_guard(plane, &other, 1), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		query_frame(&q, i & 1, "web.service.mesh.internal", 1, i & 2 ? 1232 : 0);
+		cr_assert_eq(run(WM_PROG_DNS_VETH, &q, &a), (uint32_t)TC_ACT_SHOT);
+		is_told_dropped(&q, WM_SAMPLE_REFUSED);
+	}
+	query_frame(&q, false, "web.service.mesh.internal", 1, 0);
+	for (unsigned len = 0; len < q.len - q.dns; len++) {
+		struct frame cut = q;
+
+		cut.len = q.dns + len;
+		shot += run(WM_PROG_DNS_VETH, &cut, &a) == (uint32_t)TC_ACT_SHOT;
+		cr_assert_eq(heard(), 0, "what is no question");
+	}
+	every(0);
+	cr_assert_eq(run(WM_PROG_DNS_VETH, &q, &a), (uint32_t)TC_ACT_SHOT);
+	cr_assert_eq(heard(), 0);
+	cr_assert_eq(counter(WM_C_DNS_DROP_ALLOW), 5 + shot);
+	cr_assert_eq(wm_plane_guard(plane, NULL, 0), 0);
+	every(1);
+	ask(true, "web.service.mesh.internal", 1, 0);
+	is_told(WEB, 1, WM_DNS_NOERROR, WM_SAMPLE_TABLES);
+}
+
+/* The end of a message tells where a name ends that is none. */
+Test(dns_sample, a_name_whose_labels_are_wrong_is_not_told)
+{
+	static const uint8_t wrong[] = {0, 2, WM_DNS_LABEL_MAX, WM_DNS_LABEL_MAX + 1, 200, 255};
+	struct wm_guard_prefix other = {.bits = 128};
+	struct frame q, a;
+
+	every(1);
+	cr_assert_eq(wm_plane_guard(plane, &other, 1), 0);
+	for (unsigned i = 0; i < 4 * sizeof(wrong); i++) {
+		query_frame(&q, i & 1, "web.service.mesh.internal", 1, i & 2 ? 1232 : 0);
+		q.at[q.dns + WM_DNS_HEADER_LEN + 4] = wrong[i / 4];
+		seal(&q);
+		cr_assert_eq(run(WM_PROG_DNS_VETH, &q, &a), (uint32_t)TC_ACT_SHOT);
+		cr_assert_eq(heard(), 0, "%u", wrong[i / 4]);
+	}
+}
+
+Test(dns_sample, of_a_pod_that_asks_too_much)
+{
+	unsigned dropped = 0;
+	struct frame q, a;
+
+	every(1);
+	cr_assert_eq(wm_plane_limits(plane, 1, 0), 0);
+	wm_pod_asks_begin(plane, TEST_IFINDEX, false);
+	for (unsigned i = 0; i < 10; i++) {
+		query_frame(&q, i & 1, "web.service.mesh.internal", 1, 0);
+		if (run(WM_PROG_DNS_VETH, &q, &a) == (uint32_t)TC_ACT_SHOT) {
+			dropped++;
+			is_told_dropped(&q, WM_SAMPLE_POD);
+		} else {
+			is_told(WEB, 1, WM_DNS_NOERROR, WM_SAMPLE_TABLES);
+		}
+	}
+	cr_assert_gt(dropped, 0);
+	cr_assert_eq(counter(WM_C_DNS_DROP_POD), dropped);
 }
 
 Test(dns_sample, none_and_one_in_many)
