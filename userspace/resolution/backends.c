@@ -306,8 +306,8 @@ void wm_backend_update(struct wm_tables *t, uint32_t index, uint32_t service,
 {
 	struct wm_backend *b = &t->mem.backends[index];
 
-	if (b->service != service && !w->foreign)
-		b->service = service;
+	if (b->service != (w->service ? w->service : service))
+		b->service = w->service ? w->service : service;
 	if (b->weight != (uint16_t)w->weight) {
 		__atomic_store_n(&b->weight, (uint16_t)w->weight, __ATOMIC_RELAXED);
 		for (uint32_t h = t->places[index].hold; h != WM_NO_INDEX; h = t->holds[h].next)
@@ -333,7 +333,7 @@ void wm_backend_occupy(struct wm_tables *t, uint32_t index, uint32_t service,
 	b->out_until_ns = 0;
 	memcpy(b->addr6_be, w->addr6, 16);
 	b->instance = w->instance;
-	b->service = w->foreign ? 0 : service;
+	b->service = w->service ? w->service : service;
 	if (t->mem.live)
 		t->mem.live[index] = (struct wm_backend_live){.stamp = stamp};
 	t->places[index].abort_tcp = w->abort_tcp;

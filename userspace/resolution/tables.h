@@ -100,7 +100,8 @@ struct wm_want_backend {
 	uint32_t weight;   /* 0: takes no picks, still listed */
 	uint32_t state;	   /* WM_STATE_UP, _DOWN, _DRAIN */
 	bool abort_tcp;	   /* its TCP connections are ended, too, when it is gone */
-	bool foreign;	   /* an instance of another service */
+	uint32_t service;  /* of an instance of another service: the low half of the hash of its
+			    * name; 0: of the set's */
 	uint8_t tiers;	   /* bit i: it is in tier i; 0: in the first */
 	const char *node;  /* that SRV leads to; NULL: to its address */
 };

@@ -62,6 +62,13 @@ static bool closes(const struct wm_wants *x, const struct wm_instance *i)
 	return (p && p->close_on_down) || aborts_tcp(i);
 }
 
+static uint32_t of_another(const struct wm_instance *i, const struct wm_service *s)
+{
+	const char *name = i->service->name;
+
+	return i->service == s ? 0 : (uint32_t)wm_hash_stable(name, strlen(name));
+}
+
 /* @p endpoint NULL: the instances as they are; else those that have it, on its port. */
 static int fill(struct wm_wants *x, const struct wm_service *s, const struct wm_plan *plan,
 		const char *endpoint, uint32_t *ret_count)
@@ -89,7 +96,7 @@ static int fill(struct wm_wants *x, const struct wm_service *s, const struct wm_
 						      .weight = wm_want_weight(i),
 						      .state = wm_want_state(x, i),
 						      .abort_tcp = closes(x, i),
-						      .foreign = i->service != s,
+						      .service = of_another(i, s),
 						      .tiers = plan->planned[k].tiers,
 						      .node = *i->address ? NULL : i->node->name};
 		memcpy(x->want[n++].addr6, &i->addr6, 16);
