@@ -421,6 +421,11 @@ void wm_prefix_text(const struct wm_prefix *x, char *buf, size_t cap);
 /* --- attach.c --- */
 /** The attach type of a program of a cgroup, WM_PROG_SOCK_RELEASE to WM_PROG_CONNECT6. */
 enum bpf_attach_type wm_cgroup_type(unsigned prog);
+/** Attach program @p prog of a tracepoint, if it is not: before wm_plane_attach() does, where its
+ *  maps are in use already. @p ret_link_id may be NULL. @return 0 or negative errno. */
+int wm_plane_trace(const struct wm_plane *p, unsigned prog, uint32_t *ret_link_id);
+/** Whether it is wanted to see how connects end. */
+bool wm_plane_judges(const struct wm_plane *p);
 /** Whether a hook of @p p is attached and pinned as wm_plane_attach() left it. */
 bool wm_plane_holds(const struct wm_plane *p, const struct wm_plane_hook *h);
 

@@ -237,6 +237,19 @@ static void keep_map(const struct wm_plane *p, enum wm_object_index which, struc
 		bpf_map__reuse_fd(m, old);
 }
 
+/* The two objects that see how connects end write to one map, whichever is in use. */
+static void share_outcomes(const struct wm_plane *p, enum wm_object_index which,
+			   struct bpf_object *o)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(o, "outcomes");
+
+	if (m && which == WM_OBJECT_OBSERVE && !wm_plane_judges(p))
+		bpf_map__set_max_entries(m, 1); /* nobody asks */
+	if (m && which == WM_OBJECT_PASSIVE && p->objects[WM_OBJECT_OBSERVE])
+		(void)bpf_map__reuse_fd(m, bpf_object__find_map_fd_by_name(
+						   p->objects[WM_OBJECT_OBSERVE], "outcomes"));
+}
+
 /* Open with the plane's maps; only the programs of @p mask will be loaded. */
 static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index which,
 				  uint32_t mask, struct features f)
@@ -274,6 +287,7 @@ static struct bpf_object *prepare(const struct wm_plane *p, enum wm_object_index
 		if (m)
 			bpf_map__set_max_entries(m, p->c.backends);
 	}
+	share_outcomes(p, which, o);
 	hot = bpf_object__find_map_by_name(o, "dns_answers");
 	if (hot)
 		bpf_map__set_max_entries(hot, p->c.hot_answers ? p->c.hot_answers : 1);
@@ -474,11 +488,19 @@ const struct wm_refusals *wm_plane_refusals(const struct wm_plane *p)
 	return p->refusals;
 }
 
+bool wm_plane_judges(const struct wm_plane *p)
+{
+	return p->c.attach_connect && p->c.passive;
+}
+
 const struct wm_connects *wm_plane_outcomes(struct wm_plane *p)
 {
-	const struct table t = {WM_OBJECT_PASSIVE, "outcomes", sizeof(struct wm_connects),
-				PROT_READ};
+	const struct table t = {p->objects[WM_OBJECT_PASSIVE] ? WM_OBJECT_PASSIVE
+							      : WM_OBJECT_OBSERVE,
+				"outcomes", sizeof(struct wm_connects), PROT_READ};
 
+	if (!wm_plane_judges(p))
+		return NULL;
 	return map_table(p, &t, p->c.backends, p->c.backends, &p->outcomes);
 }
 
