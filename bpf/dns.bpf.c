@@ -129,6 +129,7 @@ struct {
 } dns_tails SEC(".maps");
 
 #include "dns_sample.h"
+#include "dns_nat.h"
 
 /* Functions that are global, not inlined: the verifier walks each once by itself, and not once for
  * every path that leads to it; what loops is kept in them. Linux 6.1 would give up otherwise. */
@@ -831,6 +832,8 @@ static __always_inline int respond(struct __sk_buff *skb, bool mac)
 	w = bpf_map_lookup_elem(&dns_work, &zero);
 	if (why)
 		return why;
+	if (!mac && is_translated(skb))
+		return WM_C_DNS_PASS_NAT;
 	if (!w)
 		return WM_C_DNS_PASS_RESIZE; /* never: tells the verifier */
 	if (c->stale_after_ns &&

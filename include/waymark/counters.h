@@ -84,7 +84,9 @@
 	X(DNS_COOKIE_VALID, dns_cookie_valid,                                                      \
 	  "of the answers in the kernel: to a client that had a cookie of ours")                   \
 	X(DNS_SAMPLES_LOST, dns_samples_lost,                                                      \
-	  "samples of dns.sample that the ring buffer had no room for")
+	  "samples of dns.sample that the ring buffer had no room for")                            \
+	X(DNS_PASS_NAT, dns_pass_nat,                                                              \
+	  "passed: this node's packet filter has sent it elsewhere than its client did")
 
 enum wm_counter {
 #define X(sym, name, text) WM_C_##sym,

@@ -10,6 +10,7 @@
 #include "connect.skel.h"
 #include "connect_cast.skel.h"
 #include "dns.skel.h"
+#include "dns_cast.skel.h"
 #include "drain.skel.h"
 #include "maps.skel.h"
 #include "netns.skel.h"
@@ -81,7 +82,7 @@ static const struct {
 #endif
 
 struct features {
-	bool loop, set_retval, mptcp, sock6, netns, cgroup, flows, tails, cast;
+	bool loop, set_retval, mptcp, sock6, netns, cgroup, flows, tails, nat, cast;
 };
 
 const char *wm_prog_name(unsigned i)
@@ -105,7 +106,7 @@ struct bpf_object *wm_maps_object(void)
 	return bpf_object__open_mem(elf, size, &opts);
 }
 
-/* @p cast: programs may look into the kernel's sockets. */
+/* @p cast: programs may look into the kernel's sockets and packets. */
 static struct bpf_object *open_object(const struct wm_plane *p, enum wm_object_index which,
 				      bool cast)
 {
@@ -129,6 +130,8 @@ static struct bpf_object *open_object(const struct wm_plane *p, enum wm_object_i
 		return bpf_object__open_mem(p->custom.linked, p->custom.linked_len, &opts);
 	if (cast && which == WM_OBJECT_CONNECT)
 		elf = connect_cast_bpf__elf_bytes(&size);
+	else if (cast && which == WM_OBJECT_DNS)
+		elf = dns_cast_bpf__elf_bytes(&size);
 	return bpf_object__open_mem(elf, size, &opts);
 }
 
@@ -221,6 +224,7 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	set_constant(o, "srv_ends", p->srv_ends, sizeof(p->srv_ends));
 	set_constant(o, "give_up_ns", &give_up_ns, sizeof(give_up_ns));
 	set_constant(o, "use_tails", &f.tails, sizeof(f.tails));
+	set_constant(o, "use_nat", &f.nat, sizeof(f.nat));
 	set_constant(o, "hot_on", &p->c.hot_answers, sizeof(uint32_t));
 	set_constant(o, "ready_on", &p->c.ready_answers, sizeof(uint32_t));
 	set_constant(o, "hot_grace_ns", &p->c.hot_grace_ns, sizeof(uint64_t));
@@ -411,7 +415,7 @@ static struct bpf_object *load_either(const struct wm_plane *p, enum wm_object_i
 
 	if (!o && which <= WM_OBJECT_DNS &&
 	    (f.loop || f.set_retval || f.mptcp || f.sock6 || f.netns || f.cgroup || f.flows ||
-	     f.tails || f.cast))
+	     f.tails || f.nat || f.cast))
 		o = load(p, which, mask, (struct features){0});
 	return o;
 }
@@ -526,6 +530,7 @@ static struct features probe(void)
 		.cgroup = wm_bpf_has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
 					    BPF_FUNC_get_current_cgroup_id),
 		.tails = true,
+		.nat = wm_bpf_has_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_probe_read_kernel),
 		.cast = wm_bpf_has_cast(),
 	};
 
