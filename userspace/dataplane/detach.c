@@ -35,8 +35,8 @@ static int detach_filter(void *arg, const char *path, const char *name)
 int wm_plane_detach(const char *pin_dir, bool force, struct wm_err *e)
 {
 	char copy[WM_PIN_DIR_MAX];
-	static const char *const dirs[] = {"observe", "links", "clsact", WM_TAILS_DIR,
-					   "maps",    "new",   "old"};
+	static const char *const dirs[] = {WM_TRACE_DIR, "links", "clsact", WM_TAILS_DIR,
+					   "maps",	 "new",	  "old"};
 	int total = 0, r;
 
 	wm_bpf_capture();

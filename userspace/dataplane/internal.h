@@ -491,7 +491,7 @@ void wm_netns_list_free(struct wm_netns_list *l);
 /* --- links.c: one hook at a time --- */
 struct wm_attach {
 	const char *pin_dir;
-	const char *pin_name; /* in links/ or clsact/ */
+	const char *pin_name; /* in links/, clsact/ or observe/ */
 	int prog_fd;
 	uint32_t prog_id;
 	const char *prog_name;
@@ -508,6 +508,13 @@ struct wm_attach {
 int wm_link_attach(const struct wm_attach *a, uint32_t *ret_link_id);
 /** Attach by a clsact filter. Same terms. */
 int wm_clsact_attach(const struct wm_attach *a);
+#define WM_TRACE_DIR "observe" /* of the pin directory: links of tracepoints */
+/** Attach to the tracepoint that the program names. A link of such a kind cannot be moved to
+ *  another program: the new one is attached beside, then its pin takes the place of the old one's,
+ *  and for that moment both see what happens. The pin alone holds it. @return 0 or negative errno:
+ *  then what was there is there still. */
+int wm_trace_attach(const struct wm_attach *a, uint32_t *ret_link_id);
+bool wm_trace_holds(const struct wm_attach *a, uint32_t link_id);
 /** Whether link @p link_id is pinned for this hook, alive, where it is wanted, and has the program;
  *  the same of a filter. */
 /* Where a link is attached: ifindex or cgroup_id is 0. */

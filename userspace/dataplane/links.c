@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* links.c - attach one hook: a cgroup or tcx link that is pinned, or a clsact filter.
- * A link that is in place is moved to the new program by one update, so no packet and no connect()
- * meets a hook without a program. A link that cannot be moved (its cgroup or device is gone,
- * another was configured) is replaced: the new one is attached and pinned aside, then renamed over.
+/* links.c - attach one hook: a cgroup or tcx link that is pinned, a tracepoint's, or a clsact
+ * filter. A link that is in place is moved to the new program by one update, so no packet and no
+ * connect() meets a hook without a program. A link that cannot be moved (its cgroup or device is
+ * gone, another was configured) is replaced: the new one is attached and pinned aside, then renamed
+ * over.
  */
 #include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
@@ -221,6 +222,52 @@ int wm_link_detach(const char *path)
 	if (fd >= 0)
 		bpf_link_detach(fd);
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 1;
+}
+
+/* --- tracepoints ------------------------------------------------------------------------------ */
+static bool is_traced(int fd, uint32_t prog_id, uint32_t *ret_id)
+{
+	struct link_info i;
+
+	if (link_info(fd, &i) || i.type != BPF_LINK_TYPE_RAW_TRACEPOINT || i.prog_id != prog_id)
+		return false;
+	*ret_id = i.id;
+	return true;
+}
+
+static bool trace_holds(const struct wm_attach *a, const char *path, uint32_t *ret_id)
+{
+	_cleanup_close_ int fd = bpf_obj_get(path);
+
+	return fd >= 0 && is_traced(fd, a->prog_id, ret_id);
+}
+
+int wm_trace_attach(const struct wm_attach *a, uint32_t *ret_link_id)
+{
+	_cleanup_close_ int fd = -1;
+	char path[WM_PIN_PATH_MAX];
+	int r = make_pin_dir(a->pin_dir, WM_TRACE_DIR);
+
+	if (!r)
+		r = wm_pins_path(path, a->pin_dir, WM_TRACE_DIR, a->pin_name);
+	if (r || trace_holds(a, path, ret_link_id))
+		return r;
+	fd = bpf_raw_tracepoint_open(NULL, a->prog_fd);
+	if (fd < 0)
+		return fd;
+	r = pin_over(fd, path);
+	if (!r && !is_traced(fd, a->prog_id, ret_link_id))
+		r = -ENOENT;
+	return r;
+}
+
+bool wm_trace_holds(const struct wm_attach *a, uint32_t link_id)
+{
+	char path[WM_PIN_PATH_MAX];
+	uint32_t id = 0;
+
+	return !wm_pins_path(path, a->pin_dir, WM_TRACE_DIR, a->pin_name) &&
+	       trace_holds(a, path, &id) && id == link_id;
 }
 
 /* --- clsact: kernels before 6.6 ------------------------------------------------------------- */
