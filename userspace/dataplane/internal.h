@@ -521,6 +521,7 @@ bool wm_trace_holds(const struct wm_attach *a, uint32_t link_id);
 struct wm_link_place {
 	uint32_t id, prog_id, ifindex;
 	uint64_t cgroup_id;
+	bool traced; /* of a tracepoint */
 };
 /** @return 0, -ENOENT: attached to nothing (its cgroup or device is gone) or no such kind of link.
  */

@@ -85,7 +85,8 @@ int wm_link_place(int fd, struct wm_link_place *ret)
 		ret->cgroup_id = i.cgroup.cgroup_id;
 	else if (i.type == LINK_TYPE_TCX)
 		ret->ifindex = i.tcx.ifindex;
-	return ret->cgroup_id || ret->ifindex ? 0 : -ENOENT;
+	ret->traced = i.type == BPF_LINK_TYPE_RAW_TRACEPOINT;
+	return ret->cgroup_id || ret->ifindex || ret->traced ? 0 : -ENOENT;
 }
 
 /* What translates back is done before others' programs, as what translates is done behind theirs:

@@ -32,6 +32,7 @@ struct survey {
 	void *arg;
 	const char *dir; /* being looked into; "": links without a pin */
 	bool held;
+	unsigned live;			 /* of dir: links and filters of a cgroup or device */
 	uint64_t cgroups[ANCESTORS_MAX]; /* the configured one, then those above it */
 	unsigned cgroups_count;
 	uint32_t *pinned; /* ids of links that some directory keeps, ours too */
@@ -42,7 +43,8 @@ struct survey {
 /* --- where pins are --------------------------------------------------------------------------- */
 static bool is_pin_dir(const char *path)
 {
-	return wm_pins_exists(path, "links") || wm_pins_exists(path, "clsact");
+	return wm_pins_exists(path, "links") || wm_pins_exists(path, "clsact") ||
+	       wm_pins_exists(path, WM_TRACE_DIR);
 }
 
 static void add_dir(struct dirs *d, const char *path)
@@ -157,6 +159,14 @@ static void place_cgroup(const struct survey *s, uint64_t id, struct wm_leftover
 		}
 }
 
+/* A tracepoint's is on no cgroup: it is in our way where it is all that a run has left, whose
+ * cgroup is gone. */
+static void place_trace(const struct survey *s, struct wm_leftover *l)
+{
+	snprintf(l->where, sizeof(l->where), "kernel");
+	l->same = !s->held && !s->live;
+}
+
 static void look_at_link(struct survey *s, int fd)
 {
 	struct wm_leftover l = {.held = s->held};
@@ -164,10 +174,14 @@ static void look_at_link(struct survey *s, int fd)
 
 	if (wm_link_place(fd, &at) || !prog_is_ours(at.prog_id, l.name, l.tag))
 		return;
+	if (at.traced && !*s->dir) /* whose it is nobody can say */
+		return;
 	l.link_id = at.id;
 	l.prog_id = at.prog_id;
 	snprintf(l.pin_dir, sizeof(l.pin_dir), "%s", s->dir);
-	if (at.ifindex)
+	if (at.traced)
+		place_trace(s, &l);
+	else if (at.ifindex)
 		place_device(s, &at, &l);
 	else
 		place_cgroup(s, at.cgroup_id, &l);
@@ -186,6 +200,7 @@ static int look_at_pin(void *arg, const char *path, const char *name)
 	if (fd < 0 || wm_link_place(fd, &at) || s->pinned_count == LINKS_MAX)
 		return 0;
 	s->pinned[s->pinned_count++] = at.id;
+	s->live += !at.traced;
 	if (strcmp(s->dir, s->c->pin_dir) != 0)
 		look_at_link(s, fd);
 	return 0;
@@ -207,6 +222,7 @@ static int look_at_filter(void *arg, const char *path, const char *name)
 			*c = '.';
 	snprintf(l.pin_dir, sizeof(l.pin_dir), "%s", s->dir);
 	l.same = is_our_device(s->c, l.where);
+	s->live++;
 	s->found++;
 	s->fn(s->arg, &l);
 	return 0;
@@ -267,9 +283,11 @@ int wm_plane_leftovers(const struct wm_plane_config *c,
 		for (unsigned i = 0; i < d->n; i++) {
 			s.dir = d->path[i];
 			s.held = wm_pins_held(s.dir);
+			s.live = 0;
 			(void)wm_pins_each(s.dir, "links", look_at_pin, &s);
 			if (strcmp(s.dir, c->pin_dir) != 0)
 				(void)wm_pins_each(s.dir, "clsact", look_at_filter, &s);
+			(void)wm_pins_each(s.dir, WM_TRACE_DIR, look_at_pin, &s);
 		}
 		walk_ids(&s);
 	} else {

@@ -9,7 +9,8 @@
 struct wm_leftover {
 	char name[16];	   /* of the program */
 	char tag[17];	   /* of its instructions, as bpftool shows it */
-	char where[256];   /* cgroup path or device, "cgroup <id>" where it cannot be found */
+	char where[256];   /* cgroup path, "cgroup <id>" where it has none, device; "kernel":
+			      tracepoint */
 	char pin_dir[256]; /* that keeps it; "": none that is visible here */
 	bool held;	   /* by a running agent */
 	bool same;	   /* on a cgroup or device that the configuration attaches to */
