@@ -308,9 +308,9 @@ static __always_inline int pick_kept(struct bpf_sock_addr *ctx, struct dial *d)
 	if (!by || !d->table.head.affinity_s)
 		return pick(d);
 	client = key_of(ctx, by - 1);
-	p = keep(d, client);
-	if (p != WM_PICKED)
-		p = pick(d);
+	if (keep(d, client) == WM_PICKED)
+		return WM_PICKED;
+	p = pick(d);
 	if (p == WM_PICKED)
 		keep_for(d, client);
 	return p;

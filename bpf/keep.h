@@ -37,8 +37,33 @@ __noinline int is_member(struct dial *d, __u32 backend)
 	return m.is;
 }
 
-/** The backend that the client had. @return WM_PICKED with d->choice; WM_PICK_NONE: another is to
- *  be chosen. */
+static __always_inline __u64 keep_ns(const struct dial *d)
+{
+	return d->table.head.affinity_s * 1000000000ull;
+}
+
+/** The client has this one now, for as long as the set says from now on. */
+__noinline int keep_for(struct dial *d, __u64 client)
+{
+	struct wm_affinity_key k = {};
+	struct wm_affinity e = {};
+
+	if (!d)
+		return 0;
+	k.client = client;
+	k.set = d->set;
+	e.until_ns = d->ask.now_ns + keep_ns(d);
+	e.backend = d->choice.backend;
+	e.stamp = d->choice.state >> 16;
+	e.generation = d->table.word.generation;
+	e.tier = d->ask.tier;
+	e.tables = tables_id;
+	e.seal = wm_affinity_seal(&k, &e);
+	return bpf_map_update_elem(&affinity, &k, &e, BPF_ANY);
+}
+
+/** The backend that the client had, kept for longer. @return WM_PICKED with d->choice;
+ * WM_PICK_NONE: another is to be chosen. */
 __noinline int keep(struct dial *d, __u64 client)
 {
 	struct wm_affinity_key k = {};
@@ -63,25 +88,8 @@ __noinline int keep(struct dial *d, __u64 client)
 	d->ask.tier = at.tier;
 	d->reason = WM_REASON_KEPT;
 	COUNT(counters_get(), connect_kept);
+	if (at.generation != d->table.word.generation ||
+	    !wm_affinity_is_fresh(&at, d->ask.now_ns, keep_ns(d)))
+		keep_for(d, client);
 	return WM_PICKED;
-}
-
-/** The client has this one now, for as long as the set says from now on. */
-__noinline int keep_for(struct dial *d, __u64 client)
-{
-	struct wm_affinity_key k = {};
-	struct wm_affinity e = {};
-
-	if (!d)
-		return 0;
-	k.client = client;
-	k.set = d->set;
-	e.until_ns = d->ask.now_ns + d->table.head.affinity_s * 1000000000ull;
-	e.backend = d->choice.backend;
-	e.stamp = d->choice.state >> 16;
-	e.generation = d->table.word.generation;
-	e.tier = d->ask.tier;
-	e.tables = tables_id;
-	e.seal = wm_affinity_seal(&k, &e);
-	return bpf_map_update_elem(&affinity, &k, &e, BPF_ANY);
 }

@@ -25,3 +25,15 @@ static __always_inline int wm_affinity_holds(const struct wm_affinity_key *k,
 {
 	return e->until_ns > now_ns && e->tables == tables && e->seal == wm_affinity_seal(k, e);
 }
+
+/* An entry is written again once this part of its time has passed: 1 / 64, so that a client who
+ * dials all the time costs a write seldom. His time ends that much sooner at most. */
+#define WM_AFFINITY_FRESH_SHIFT 6
+
+/** Has entry @p e of a set that keeps clients for @p keep_ns so much of its time left that it need
+ * not be written again? Of one whose time the set made shorter since, not. */
+static __always_inline int wm_affinity_is_fresh(const struct wm_affinity *e, __u64 now_ns,
+						__u64 keep_ns)
+{
+	return now_ns + keep_ns - e->until_ns < keep_ns >> WM_AFFINITY_FRESH_SHIFT;
+}

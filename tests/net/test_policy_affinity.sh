@@ -90,6 +90,20 @@ start_agent --set node.meta=region=eu,zone=a
 check "and after its return" "$AFTER" "$(who 1001 10)"
 check "where a zone had recovered, too" far1 "$(of 1001 zoned 5)"
 
+# --- what is known of a client is written when a part of his time has passed, or its end comes sooner
+CLIENTS=$(map_id links/connect4 affinity)
+until_of() { bpftool -j map dump id "$CLIENTS" | jq ".[].formatted | select(.key.client == $1).value.until_ns"; } # uid
+as 1010 >/dev/null # of nothing but web
+[ "$(until_of 1010 | wc -l)" = 1 ] || fail "entries of a client: $(until_of 1010)"
+check "nobody is told twice" "$(until_of 1010)" "$(as 1010 >/dev/null; until_of 1010)"
+UNTIL=$(until_of 1010)
+check "a shorter time" '{"warnings":[]}' "$(policy '{"affinity": {"key": "uid", "timeout": "30m"}}')"
+as 1010 >/dev/null
+[ "$(until_of 1010)" -lt "$UNTIL" ] || fail "his time is the one of before"
+check "a longer time" '{"warnings":[]}' "$(policy '{"affinity": {"key": "uid", "timeout": "2h"}}')"
+as 1010 >/dev/null
+[ "$(until_of 1010)" -gt "$UNTIL" ] || fail "his time is not the longer one"
+
 # --- its time ends
 check "a second" '{"warnings":[]}' "$(policy '{"affinity": {"key": "uid", "timeout": "1s"}}')"
 seen=$(for _ in $(seq 12); do
