@@ -12,7 +12,8 @@
  * it answers is a place, 0 to ask->count - 1. Any other answer leaves the choice to the weights,
  * and is counted (connect_custom_none). The verifier judges the function by itself; on Linux 6.1 it
  * has 64 octets of stack. It may have maps and global variables of its own, which are new each time
- * the file is loaded; programs it may not have. tests/custom/ has examples. */
+ * the file is loaded: 64 MiB together, and none pinned; programs it may not have. tests/custom/ has
+ * examples. */
 #pragma once
 #ifndef WM_CUSTOM_CALLER
 #include "vmlinux.h"

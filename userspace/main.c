@@ -6,6 +6,7 @@
 #include "userspace/api/definitions.h"
 #include "userspace/base/log.h"
 #include "userspace/base/plain.h"
+#include "userspace/dataplane/plane.h"
 
 #include <getopt.h>
 #include <string.h>
@@ -144,8 +145,10 @@ int main(int argc, char **argv)
 	struct wm_settings s;
 	struct wm_agent *a = NULL;
 	struct wm_err e = {0};
-	int r = parse(argc, argv, &c);
+	int r = wm_plane_custom_helper(argc, argv);
 
+	if (r < 0)
+		r = parse(argc, argv, &c);
 	if (r >= 0)
 		return r;
 	from = (struct wm_settings_source){.file = c.config,

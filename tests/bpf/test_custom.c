@@ -4,8 +4,11 @@
 #include "../unit/chi_square.h"
 #include "connect_fixture.h"
 #include "userspace/dataplane/flows.h"
+#include "userspace/dataplane/internal.h"
 #include "waymark/policy.h"
 
+#include <elf.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 
 #define DIALS 200
@@ -233,4 +236,75 @@ Test(custom, a_file_that_others_may_write_is_refused)
 	cr_assert_eq(truncate(file, 2 << 20), 0);
 	e = (struct wm_err){0};
 	cr_assert_eq(wm_plane_custom_try(file, &e), -EINVAL, "too long");
+}
+
+/* The file again with the 32 bits at @p field of section @p n's head set to @p value. */
+static void damage(unsigned n, size_t field, uint32_t value)
+{
+	Elf64_Ehdr head;
+	int fd = open(file, O_RDWR | O_CLOEXEC);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(pread(fd, &head, sizeof(head), 0), sizeof(head));
+	cr_assert_eq(pwrite(fd, &value, sizeof(value),
+			    (off_t)(head.e_shoff + n * sizeof(Elf64_Shdr) + field)),
+		     sizeof(value));
+	close(fd);
+}
+
+/* libbpf's linker went on past what it could not read, as nobody had set errno. */
+Test(custom, a_damaged_file_is_refused)
+{
+	static const size_t fields[] = {
+		offsetof(Elf64_Shdr, sh_name), offsetof(Elf64_Shdr, sh_offset),
+		offsetof(Elf64_Shdr, sh_size), offsetof(Elf64_Shdr, sh_addralign)};
+
+	wm_bpf_capture();
+	for (unsigned i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+		struct wm_err e = {0};
+		size_t len = 0, linked_len;
+		void *data = NULL, *linked = NULL;
+
+		write_custom("by_user");
+		damage(1, fields[i], 0x7fffffff);
+		cr_assert_eq(wm_custom_read(file, &data, &len, &e), 0, "%s", e.text);
+		errno = 0;
+		cr_expect_lt(wm_custom_rehearse(data, len, &linked, &linked_len, &e), 0);
+		cr_expect(strstr(e.text, "kernel.custom: it "), "%s", e.text);
+		cr_expect_neq(e.text[strlen(e.text) - 1], ' ', "without a reason: %s", e.text);
+		free(data);
+		e = (struct wm_err){0};
+		cr_expect_lt(wm_plane_custom_try(file, &e), 0);
+	}
+}
+
+/* Whatever it dies of: here it has no stack, as programs that are started have it by this. */
+Test(custom, who_dies_of_a_file_is_the_helper)
+{
+	struct rlimit l, few = {16384, 0};
+	struct wm_err e = {0};
+
+	write_custom("by_user");
+	cr_assert_eq(getrlimit(RLIMIT_STACK, &l), 0);
+	few.rlim_max = l.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_STACK, &few), 0);
+	cr_assert_eq(wm_plane_custom_try(file, &e), -EINVAL);
+	cr_assert(strstr(e.text, "libbpf does not survive it"), "%s", e.text);
+	cr_assert_eq(setrlimit(RLIMIT_STACK, &l), 0);
+	e = (struct wm_err){0};
+	cr_assert_eq(wm_plane_custom_try(file, &e), 0, "%s", e.text);
+}
+
+/* As main() of the agent: the file is read by this program, started anew. */
+int main(int argc, char **argv)
+{
+	int r = wm_plane_custom_helper(argc, argv);
+	struct criterion_test_set *tests;
+
+	if (r >= 0)
+		return r;
+	tests = criterion_initialize();
+	r = criterion_handle_args(argc, argv, true) && !criterion_run_all_tests(tests);
+	criterion_finalize(tests);
+	return r;
 }

@@ -19,7 +19,9 @@
 
 #define CUSTOM_MAX	(1u << 20) /* octets of the file: a function has some thousand with its BTF */
 #define CUSTOM_FUNCTION "wm_custom"
-#define FD_PATH_MAX	32 /* octets of "/proc/self/fd/N" */
+#define MAPS_MAX	(64u << 20) /* octets of its maps: a quarter of kernel.memory_max, as it is */
+#define FD_PATH		"/proc/self/fd/%d"
+#define FD_PATH_MAX	32 /* octets of it with a number */
 
 /* --- the file --- */
 int wm_plane_custom_name(const char *path, char *buf, size_t cap)
@@ -120,8 +122,7 @@ static bool defines(void *elf, size_t len)
 }
 
 /* --- linking --- */
-/* A file in memory, as libbpf's linker takes paths only. @return fd or negative errno. */
-static int memory_file(const void *data, size_t len, char *path)
+int wm_custom_memory_file(const void *data, size_t len)
 {
 	int fd = memfd_create("waymark-custom", MFD_CLOEXEC);
 
@@ -131,11 +132,10 @@ static int memory_file(const void *data, size_t len, char *path)
 		close(fd);
 		return -EIO;
 	}
-	snprintf(path, FD_PATH_MAX, "/proc/self/fd/%d", fd);
 	return fd;
 }
 
-static int read_back(int fd, void **ret, size_t *ret_len)
+int wm_custom_read_back(int fd, void **ret, size_t *ret_len)
 {
 	struct stat st;
 	void *to = fstat(fd, &st) ? NULL : malloc((size_t)st.st_size + 1);
@@ -151,11 +151,21 @@ static int read_back(int fd, void **ret, size_t *ret_len)
 	return 0;
 }
 
-static int link_files(const char *ours, const char *theirs, const char *to)
+/* libbpf's linker takes paths only. */
+static int link_files(int ours_fd, int theirs_fd, int to_fd)
 {
-	struct bpf_linker *l = bpf_linker__new(to, NULL);
-	int r = l ? bpf_linker__add_file(l, ours, NULL) : -errno;
+	char ours[FD_PATH_MAX], theirs[FD_PATH_MAX], to[FD_PATH_MAX];
+	struct bpf_linker *l;
+	int r;
 
+	snprintf(ours, sizeof(ours), FD_PATH, ours_fd);
+	snprintf(theirs, sizeof(theirs), FD_PATH, theirs_fd);
+	snprintf(to, sizeof(to), FD_PATH, to_fd);
+	l = bpf_linker__new(to, NULL);
+	/* libelf sets none where libbpf 1.1 returns -errno: it would go on with what is not there
+	 */
+	errno = EINVAL;
+	r = l ? bpf_linker__add_file(l, ours, NULL) : -errno;
 	if (!r)
 		r = bpf_linker__add_file(l, theirs, NULL);
 	if (!r)
@@ -164,36 +174,83 @@ static int link_files(const char *ours, const char *theirs, const char *to)
 	return r;
 }
 
-/* Sections of programs that are not ours would be loaded with ours. */
-static const char *foreign_program(const void *elf, size_t len)
+/* --- what it may have --- */
+static struct bpf_object *open_linked(const void *elf, size_t len)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "connect");
-	struct bpf_object *o = bpf_object__open_mem(elf, len, &opts);
-	static char found[64];
-	struct bpf_program *prog;
 
-	*found = 0;
-	if (!o)
-		snprintf(found, sizeof(found), "?");
-	bpf_object__for_each_program(prog, o)
-	{
-		unsigned i = 0;
-
-		while (i < WM_PROG_COUNT && strcmp(wm_prog_name(i), bpf_program__name(prog)) != 0)
-			i++;
-		if (i == WM_PROG_COUNT)
-			snprintf(found, sizeof(found), "%s", bpf_program__section_name(prog));
-	}
-	bpf_object__close(o);
-	return *found ? found : NULL;
+	return bpf_object__open_mem(elf, len, &opts);
 }
 
-int wm_custom_link(void *file, size_t file_len, const void *ours, size_t ours_len, void **ret,
-		   size_t *ret_len, struct wm_err *e)
+/* What the kernel takes at least for the maps of an object. */
+static uint64_t maps_octets(const struct bpf_object *o)
+{
+	uint64_t sum = 0;
+	struct bpf_map *m;
+
+	bpf_object__for_each_map(m, o)
+	{
+		uint64_t each = (uint64_t)bpf_map__key_size(m) + bpf_map__value_size(m);
+
+		/* of a ring buffer the entries are octets */
+		sum += (each ? each : 1) * bpf_map__max_entries(m);
+	}
+	return sum;
+}
+
+/* Sections of programs that are not ours would be loaded with ours, and a pinned map would outlive
+ * the file and us. */
+static int judge_parts(const struct bpf_object *linked, const struct bpf_object *ours,
+		       struct wm_err *e)
+{
+	uint64_t octets = maps_octets(linked) - maps_octets(ours);
+	struct bpf_program *prog;
+	struct bpf_map *m;
+
+	bpf_object__for_each_program(prog, linked)
+	{
+		if (!bpf_object__find_program_by_name(ours, bpf_program__name(prog)))
+			return wm_err_set(e, -EINVAL,
+					  "kernel.custom: section %.60s: functions only, it may "
+					  "have no program",
+					  bpf_program__section_name(prog));
+	}
+	bpf_object__for_each_map(m, linked)
+	{
+		if (bpf_map__pin_path(m))
+			return wm_err_set(e, -EINVAL,
+					  "kernel.custom: map %.60s: it may not be pinned",
+					  bpf_map__name(m));
+	}
+	if (octets > MAPS_MAX)
+		return wm_err_set(
+			e, -EINVAL,
+			"kernel.custom: its maps have %llu octets, at most %u are allowed",
+			(unsigned long long)octets, MAPS_MAX);
+	return 0;
+}
+
+static int judge_linked(const void *elf, size_t len, const void *ours, size_t ours_len,
+			struct wm_err *e)
+{
+	struct bpf_object *linked, *own;
+	int r;
+
+	wm_bpf_log_reset();
+	linked = open_linked(elf, len);
+	own = linked ? open_linked(ours, ours_len) : NULL;
+	r = own ? judge_parts(linked, own, e)
+		: wm_err_set(e, -EINVAL, "kernel.custom: what was linked cannot be opened: %s",
+			     wm_bpf_log_last());
+	bpf_object__close(linked);
+	bpf_object__close(own);
+	return r;
+}
+
+int wm_custom_link_here(void *file, size_t file_len, const void *ours, size_t ours_len, void **ret,
+			size_t *ret_len, struct wm_err *e)
 {
 	_cleanup_close_ int a = -1, b = -1, to = -1;
-	char a_path[FD_PATH_MAX], b_path[FD_PATH_MAX], to_path[FD_PATH_MAX];
-	const char *foreign;
 	int r;
 
 	if (!defines(file, file_len))
@@ -201,25 +258,24 @@ int wm_custom_link(void *file, size_t file_len, const void *ours, size_t ours_le
 			e, -EINVAL,
 			"kernel.custom: it is no BPF object with a global function " CUSTOM_FUNCTION
 			"()");
-	a = memory_file(ours, ours_len, a_path);
-	b = memory_file(file, file_len, b_path);
-	to = memory_file(NULL, 0, to_path);
+	a = wm_custom_memory_file(ours, ours_len);
+	b = wm_custom_memory_file(file, file_len);
+	to = wm_custom_memory_file(NULL, 0);
 	if (a < 0 || b < 0 || to < 0)
 		return wm_err_set(e, -EIO, "kernel.custom: no file in memory");
 	wm_bpf_log_reset();
-	r = link_files(a_path, b_path, to_path);
+	r = link_files(a, b, to);
 	if (r)
 		return wm_err_set(e, r, "kernel.custom: it cannot be linked: %s",
-				  wm_bpf_log_last());
-	r = read_back(to, ret, ret_len);
+				  *wm_bpf_log_last() ? wm_bpf_log_last()
+						     : "the object file is damaged");
+	r = wm_custom_read_back(to, ret, ret_len);
 	if (r)
 		return wm_err_set(e, r, "kernel.custom: reading what was linked: %s", strerror(-r));
-	foreign = foreign_program(*ret, *ret_len);
-	if (!foreign)
-		return 0;
-	free(*ret);
-	*ret = NULL;
-	return wm_err_set(e, -EINVAL,
-			  "kernel.custom: section %.60s: functions only, it may have no program",
-			  foreign);
+	r = judge_linked(*ret, *ret_len, ours, ours_len, e);
+	if (r) {
+		free(*ret);
+		*ret = NULL;
+	}
+	return r;
 }

@@ -337,6 +337,9 @@ const char *wm_prog_name(unsigned i);
 /** The map @p name of the DNS programs. @return fd, borrowed; -ENOENT: they are not loaded, or have
  *  none. */
 int wm_dns_map(const struct wm_plane *p, const char *name);
+/** In the helper: link @p file to our object and do what the agent will do with that. What the
+ *  kernel says of it is not told, the agent asks it itself. @return as wm_custom_link_here(). */
+int wm_custom_rehearse(void *file, size_t file_len, void **ret, size_t *ret_len, struct wm_err *e);
 /** Cookie of this network namespace; 0 where the kernel does not tell (< 5.14). */
 uint64_t wm_own_netns(void);
 /** Load the program that sees listeners, with maps of its own, and drop it. @return 0 or negative
@@ -370,9 +373,21 @@ uint32_t wm_ready_large_entries(const struct wm_plane_config *c);
 /* --- custom.c --- */
 /** Read the object file @p path. @return 0 with @p ret for free(), or the error with words. */
 int wm_custom_read(const char *path, void **ret, size_t *ret_len, struct wm_err *e);
-/** Link it to @p ours. @return 0 with the object file in @p ret for free(), or the error. */
-int wm_custom_link(void *file, size_t file_len, const void *ours, size_t ours_len, void **ret,
-		   size_t *ret_len, struct wm_err *e);
+/** Link it to @p ours, in this process: libbpf may die of it. @return 0 with the object file in
+ *  @p ret for free(), or the error. */
+int wm_custom_link_here(void *file, size_t file_len, const void *ours, size_t ours_len, void **ret,
+			size_t *ret_len, struct wm_err *e);
+/** A file in memory. @return its descriptor or negative errno. */
+int wm_custom_memory_file(const void *data, size_t len);
+/** All that is in the file @p fd. @return 0 with @p ret for free(), or negative errno. */
+int wm_custom_read_back(int fd, void **ret, size_t *ret_len);
+
+/* --- custom_child.c --- */
+/** Link what wm_custom_read() gave to our object, in a process of its own (see
+ *  wm_plane_custom_helper()). @return 0 with the object file in @p ret for free(), of which is
+ *  known that libbpf survives it, or the error. Waits for the process, 15 s at most. */
+int wm_custom_link(const void *file, size_t file_len, void **ret, size_t *ret_len,
+		   struct wm_err *e);
 
 /* --- device.c, cgroup.c --- */
 struct wm_device {

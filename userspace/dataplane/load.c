@@ -559,13 +559,10 @@ static void custom_clear(struct wm_custom *c)
 
 static int custom_open(const char *path, struct wm_custom *ret, struct wm_err *e)
 {
-	size_t len = 0;
-	const void *ours = connect_bpf__elf_bytes(&len);
 	int r = wm_custom_read(path, &ret->file, &ret->file_len, e);
 
 	if (!r)
-		r = wm_custom_link(ret->file, ret->file_len, ours, len, &ret->linked,
-				   &ret->linked_len, e);
+		r = wm_custom_link(ret->file, ret->file_len, &ret->linked, &ret->linked_len, e);
 	if (r)
 		custom_clear(ret);
 	return r;
@@ -643,13 +640,40 @@ const char *wm_plane_custom_refused(const struct wm_plane *p)
 	return *p->custom.refused ? p->custom.refused : NULL;
 }
 
+/* A plane that has nothing but a way to choose. */
+static void bare_plane(struct wm_plane *p)
+{
+	*p = (struct wm_plane){.events_fd = -1, .kept_fd = {-1, -1}};
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
+		p->map_fd[i] = -1;
+}
+
+int wm_custom_rehearse(void *file, size_t file_len, void **ret, size_t *ret_len, struct wm_err *e)
+{
+	struct wm_plane p;
+	size_t len = 0;
+	const void *ours = connect_bpf__elf_bytes(&len);
+	int r = wm_custom_link_here(file, file_len, ours, len, ret, ret_len, e);
+	char reason[160];
+
+	if (r)
+		return r;
+	bare_plane(&p);
+	p.custom.linked = *ret;
+	p.custom.linked_len = *ret_len;
+	(void)load_alone(&p, WM_PROG_CONNECT4, probe(), reason, sizeof(reason));
+	return 0;
+}
+
 int wm_plane_custom_try(const char *path, struct wm_err *e)
 {
-	struct wm_plane p = {.c.custom = path, .events_fd = -1, .kept_fd = {-1, -1}};
-	int r = custom_open(path, &p.custom, e);
+	struct wm_plane p;
+	int r;
 
-	for (unsigned i = 0; i < WM_MAP_COUNT; i++)
-		p.map_fd[i] = -1;
+	bare_plane(&p);
+	p.c.custom = path;
+	wm_bpf_capture();
+	r = custom_open(path, &p.custom, e);
 	if (!r)
 		r = custom_judge(&p, probe(), e);
 	custom_clear(&p.custom);

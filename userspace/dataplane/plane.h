@@ -114,6 +114,10 @@ const char *wm_plane_custom_refused(const struct wm_plane *p);
 /** Whether @p path would be taken: read, link, and let the kernel judge it if it lets us ask.
  *  @return 0 or the error with words. Changes nothing. */
 int wm_plane_custom_try(const char *path, struct wm_err *e);
+/** What main() does first wherever a plane may have a file `custom`: such a file is read by this
+ *  program, started anew with two descriptors and a word in the place of options.
+ *  @return -1: it was not, go on. Else it ends here, or this is its exit status. */
+int wm_plane_custom_helper(int argc, char **argv);
 /** Whether it is seen how connects end. @p p NULL: false. */
 bool wm_plane_sees_outcomes(const struct wm_plane *p);
 /** What is attached where. */
