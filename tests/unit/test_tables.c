@@ -502,6 +502,36 @@ Test(tables, full_slots_roll_back)
 	free(p);
 }
 
+/* Of 256 slots, where consistent hashing wants 65,537. What was published must not stay either, as
+ * who is in it may have left. */
+Test(tables, what_has_no_room_for_its_way_is_chosen_by_weight)
+{
+	const struct wm_want_rule rule = {.head = {.tiers = 1, .balance = WM_BALANCE_MAGLEV}};
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wm_err e = {0};
+	struct wm_table table;
+	struct wanted x;
+	struct wm_view v;
+
+	want(&x, 1, 3);
+	cr_assert_eq(put(t, &x), 0);
+	x.w.rule = &rule;
+	x.b[0].instance = 77; /* another one in its place */
+	cr_assert_eq(wm_tables_put(t, &x.w, NULL, &e), WM_E_FULL);
+	cr_assert_str_eq(e.text, "slots: 256 are the limit (kernel.backends_max): until there is "
+				 "room it is chosen by weight");
+	agree(p, t, &x);
+	v = wm_tables_view(t);
+	cr_assert_eq(wm_table_load(&v, 0, &table), WM_PICKED);
+	cr_assert_eq(table.head.balance, WM_BALANCE_WEIGHTED);
+	x.w.backends_count = 2;
+	cr_assert_eq(put(t, &x), WM_E_FULL);
+	agree(p, t, &x);
+	wm_tables_free(t);
+	free(p);
+}
+
 Test(tables, full_names_are_told_and_tried_again)
 {
 	struct plane *p = plane_new();

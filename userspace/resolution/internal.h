@@ -217,8 +217,8 @@ void wm_traffic_left(struct wm_tables *t, uint32_t index, uint32_t set);
 
 /* publish.c */
 /** The table that @p w asks for, of the @p n backends in t->refs_new, into t->head_new and
- *  t->slots_new. @return slots, or -ENOMEM. */
-int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n);
+ *  t->slots_new. @param narrow by weight, whatever is asked for. @return slots, or -ENOMEM. */
+int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n, bool narrow);
 /** Let @p s have what was built, of @p count slots; the same as it has: nothing is done. @return 0,
  *  WM_E_FULL with @p e: what was published stays. */
 int wm_table_publish(struct wm_tables *t, struct wm_svc *s, uint32_t count, struct wm_err *e);

@@ -97,7 +97,14 @@ static void tell_few(struct wm_table_head *h, const struct wm_slot *slots, uint3
 	h->flags |= WM_HEAD_FEW;
 }
 
-int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n)
+bool wm_table_is_wide(uint8_t balance)
+{
+	const struct wm_strategy *s = strategy_of(balance);
+
+	return s == &wm_strategy_rotation || s == &wm_strategy_maglev;
+}
+
+int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_t n, bool narrow)
 {
 	struct wm_table_head *h = &t->head_new;
 	const struct wm_strategy *s;
@@ -105,6 +112,8 @@ int64_t wm_table_build(struct wm_tables *t, const struct wm_want_set *w, uint32_
 	int r = 0;
 
 	*h = w->rule ? w->rule->head : (struct wm_table_head){.tiers = 1};
+	if (narrow)
+		h->balance = WM_BALANCE_WEIGHTED;
 	h->generation = h->set = h->first = 0;
 	memset(h->end, 0, sizeof(h->end));
 	h->backends = distinct(w, t->order, n);

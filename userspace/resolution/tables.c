@@ -404,13 +404,29 @@ static int reserve_refs(struct wm_svc *s, uint32_t n)
 	return 0;
 }
 
+/* @return as wm_table_publish(), @p ret_narrow: by weight, as there is no room for what is asked
+ * for: what was published may lead to nobody but who has left. */
+static int build_and_publish(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
+			     uint32_t n, bool *ret_narrow, struct wm_err *e)
+{
+	int64_t slots = wm_table_build(t, w, n, false);
+	int r = slots < 0 ? (int)slots : wm_cuts_set(t, s, w->rule);
+
+	if (!r)
+		r = wm_table_publish(t, s, (uint32_t)slots, e);
+	*ret_narrow = r == WM_E_FULL && wm_table_is_wide(t->head_new.balance);
+	if (!*ret_narrow)
+		return r;
+	slots = wm_table_build(t, w, n, true);
+	return slots < 0 ? (int)slots : wm_table_publish(t, s, (uint32_t)slots, e);
+}
+
 /* Backends and table of @p s. On failure what was published goes on, with the health of now. */
 static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_set *w,
 		   struct wm_err *e)
 {
 	uint32_t n = w->backends_count;
-	bool full = false, uncounted = s->damaged;
-	int64_t slots;
+	bool full = false, narrow, uncounted = s->damaged;
 	int r;
 
 	order_wants(t, w);
@@ -422,10 +438,7 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 	}
 	settle(t, s, w, n);
 	move_holds(t, s, n, false);
-	slots = wm_table_build(t, w, n);
-	r = slots < 0 ? (int)slots : wm_cuts_set(t, s, w->rule);
-	if (!r)
-		r = wm_table_publish(t, s, (uint32_t)slots, e);
+	r = build_and_publish(t, s, w, n, &narrow, e);
 	if (r) {
 		roll_back(t, s, n);
 		return r;
@@ -439,9 +452,14 @@ static int set_put(struct wm_tables *t, struct wm_svc *s, const struct wm_want_s
 	if (t->mem.live && t->mem.set_live)
 		wm_backends_count_ejected(t, s, wm_clock_ns());
 	wm_cuts_now(t, s);
-	return full ? wm_err_set(e, WM_E_FULL, "backends: %u are the limit (kernel.backends_max)",
-				 t->mem.backends_cap)
-		    : 0;
+	if (full)
+		return wm_err_set(e, WM_E_FULL, "backends: %u are the limit (kernel.backends_max)",
+				  t->mem.backends_cap);
+	return narrow ? wm_err_set(e, WM_E_FULL,
+				   "slots: %u are the limit (kernel.backends_max): until there "
+				   "is room it is chosen by weight",
+				   t->mem.slots_cap)
+		      : 0;
 }
 
 /* A service whose name fits no label has no entry in `names`: by its virtual address the set that

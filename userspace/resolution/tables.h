@@ -112,6 +112,8 @@ struct wm_want_rule {
 	struct wm_tiers_rule spread;
 	uint16_t target[WM_TIERS_MAX]; /* of each tier, as struct wm_tier has it */
 };
+/** Does a choice by @p balance, WM_BALANCE_*, take more slots than one by weight? */
+bool wm_table_is_wide(uint8_t balance);
 struct wm_want_set {
 	const char *service; /* lower-case DNS label */
 	uint32_t vip4_be;

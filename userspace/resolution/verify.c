@@ -228,7 +228,7 @@ int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_differ
 		return 0; /* its table follows */
 	check_cuts(&v, s, w);
 	wm_refs_sort(t->refs_new, n);
-	slots = wm_table_build(t, w, n);
+	slots = wm_table_build(t, w, n, false);
 	if (slots < 0)
 		return (int)slots;
 	check_table(&v, s, (uint32_t)slots);
