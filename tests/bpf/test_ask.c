@@ -133,6 +133,26 @@ Test(connect, sockets_get_what_the_odds_were)
 	dials_have_the_odds("maglev", WM_BALANCE_MAGLEV);
 }
 
+Test(connect, whom_a_client_keeps_is_told)
+{
+	uint32_t set = 0, kept = 99;
+	uint64_t left_ns = 0;
+
+	rule = (struct wm_want_rule){
+		.head = {.tiers = 1, .flags = 1 + WM_HASH_ON_UID, .affinity_s = 60}};
+	want.rule = &rule;
+	backend(0, "127.9.9.9", 1000, 1, WM_STATE_UP);
+	publish();
+	cr_assert_eq(asked(VIP4, &set), WM_PICKED);
+	cr_assert(!wm_plane_kept(plane, set, getuid(), &kept, &left_ns));
+	pick(1);
+	cr_assert(wm_plane_kept(plane, set, getuid(), &kept, &left_ns));
+	cr_assert_eq(kept, index_of(0));
+	cr_assert(left_ns > 0 && left_ns <= 60ull * WM_NS_PER_S);
+	cr_assert(!wm_plane_kept(plane, set, getuid() + 1, &kept, &left_ns));
+	cr_assert(!wm_plane_kept(plane, set + 1, getuid(), &kept, &left_ns));
+}
+
 Test(connect, who_is_refused_was_to_be)
 {
 	const struct wm_odds_client c = {.now_ns = 1, .families = WM_FAMILY_4};

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ask.h"
 
+#include "userspace/base/clock.h"
 #include "userspace/base/macros.h"
 #include "userspace/dataplane/internal.h"
+#include "waymark/affinity.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -38,6 +40,25 @@ int wm_plane_frontend(const struct wm_plane *p, const __be32 addr_be[4], __be16 
 	const struct asked a = {.plane = p};
 
 	return wm_frontend_find(&a.view, addr_be, port_be, proto, ret_set);
+}
+
+bool wm_plane_kept(const struct wm_plane *p, uint32_t set, uint64_t client, uint32_t *ret_backend,
+		   uint64_t *ret_ns)
+{
+	const struct wm_affinity_key k = {.client = client, .set = set};
+	const struct wm_backend *b = p->mem[WM_MAP_BACKENDS];
+	uint64_t now = wm_clock_ns();
+	struct wm_affinity e;
+
+	if (p->kept_fd[WM_KEPT_AFFINITY] < 0 ||
+	    bpf_map_lookup_elem(p->kept_fd[WM_KEPT_AFFINITY], &k, &e) ||
+	    !wm_affinity_holds(&k, &e, now, p->maps[WM_MAP_BACKENDS].id) ||
+	    e.backend >= p->maps[WM_MAP_BACKENDS].max_entries ||
+	    e.stamp != __atomic_load_n(&b[e.backend].state, __ATOMIC_RELAXED) >> 16)
+		return false;
+	*ret_backend = e.backend;
+	*ret_ns = e.until_ns - now;
+	return true;
 }
 
 bool wm_plane_is_virtual(const struct wm_plane *p, const __be32 addr_be[4])

@@ -10,6 +10,11 @@
  *  @return WM_PICKED; WM_PICK_NONE: no service has it; WM_PICK_TORN. */
 int wm_plane_frontend(const struct wm_plane *p, const __be32 addr_be[4], __be16 port_be,
 		      uint8_t proto, uint32_t *ret_set);
+/** The backend that @p client, as the set's affinity tells it, has been with, whether or not that
+ * is usable now; @p ret_ns: for how long yet. @return false: it has none, and will be chosen for.
+ */
+bool wm_plane_kept(const struct wm_plane *p, uint32_t set, uint64_t client, uint32_t *ret_backend,
+		   uint64_t *ret_ns);
 /** Does the destination lie in the ranges that virtual addresses are of? */
 bool wm_plane_is_virtual(const struct wm_plane *p, const __be32 addr_be[4]);
 /** Are connects steered at all: does the configuration that programs read say so? */
