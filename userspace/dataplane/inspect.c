@@ -146,7 +146,15 @@ bool wm_inspect_frontend(struct wm_inspect *x, struct wm_frontend_key *key, bool
 
 int wm_inspect_origin(const struct wm_inspect *x, int fd, struct wm_socket_origin *ret)
 {
-	return bpf_map_lookup_elem(x->fd[WM_MAP_SOCKET_ORIGIN], &fd, ret) ? -errno : 0;
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+
+	if (bpf_map_lookup_elem(x->fd[WM_MAP_SOCKET_ORIGIN], &fd, ret) ||
+	    bpf_obj_get_info_by_fd(x->fd[WM_MAP_BACKENDS], &info, &len))
+		return -errno;
+	for (int i = 0; ret->tables && ret->tables != info.id && i <= WM_UDP_RING; i++)
+		ret->at[i].backend = ret->at[i].set = WM_NO_BACKEND;
+	return 0;
 }
 
 int wm_inspect_counters(struct wm_inspect *x, uint64_t *ret)
