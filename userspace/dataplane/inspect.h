@@ -38,7 +38,10 @@ bool wm_inspect_name(struct wm_inspect *x, struct wm_name_key *key, bool *begun,
 		     struct wm_name *ret);
 bool wm_inspect_frontend(struct wm_inspect *x, struct wm_frontend_key *key, bool *begun,
 			 struct wm_frontend *ret);
-/** What the storage of socket @p fd remembers. @return 0; -ENOENT: nothing; negative errno. */
+/** Is it an address that connect() is steered from, on any port? */
+bool wm_inspect_steers(const struct wm_inspect *x, const __be32 addr_be[4]);
+/** What the storage of socket @p fd remembers; indexes of other tables than these are
+ * WM_NO_BACKEND. @return 0; -ENOENT: nothing; negative errno. */
 int wm_inspect_origin(const struct wm_inspect *x, int fd, struct wm_socket_origin *ret);
 /** Sum over the CPUs, WM_COUNTER_COUNT of them. @return 0 or negative errno. */
 int wm_inspect_counters(struct wm_inspect *x, uint64_t *ret);
