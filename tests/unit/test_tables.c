@@ -320,6 +320,30 @@ Test(tables, sets_share_their_backends)
 	free(p);
 }
 
+/* Of thousands that are ejected at once each is found without a walk over all services. */
+Test(tables, whose_a_backend_is_its_sets_tell)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wanted x, y;
+	uint32_t at;
+
+	want(&x, 1, 3);
+	want(&y, 2, 2);
+	y.b[0] = x.b[0];
+	y.b[0].service = (uint32_t)wm_hash_stable("s1", 2); /* a policy of s2 leads to it */
+	cr_assert_eq(put(t, &x) + put(t, &y), 0);
+	cr_assert_eq(wm_tables_backends_of(t, x.b[0].instance, &at, 1), 1);
+	cr_assert_str_eq(wm_tables_service_with(t, at), "s1");
+	wm_tables_del(t, "s1");
+	cr_assert_null(wm_tables_service_with(t, at), "no set of its own has it");
+	cr_assert_eq(wm_tables_backends_of(t, y.b[1].instance, &at, 1), 1);
+	cr_assert_str_eq(wm_tables_service_with(t, at), "s2");
+	cr_assert_null(wm_tables_service_with(t, CAP));
+	wm_tables_free(t);
+	free(p);
+}
+
 /* Counted in every set that has it, among those that are up, until its time is over. */
 Test(tables, who_is_ejected_is_counted)
 {

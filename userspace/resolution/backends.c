@@ -268,6 +268,16 @@ void wm_tables_count_ejected(struct wm_tables *t, uint32_t index, uint64_t now_n
 			wm_backends_count_ejected(t, t->by_set[t->holds[h].set], now_ns);
 }
 
+const char *wm_tables_service_with(const struct wm_tables *t, uint32_t index)
+{
+	uint32_t h = index < t->mem.backends_cap ? t->places[index].hold : WM_NO_INDEX;
+
+	for (; h != WM_NO_INDEX; h = t->holds[h].next)
+		if (t->mem.sets[t->holds[h].set].service == t->mem.backends[index].service)
+			return wm_tables_service_of(t, t->holds[h].set);
+	return NULL;
+}
+
 /* --- state ------------------------------------------------------------------------------------ */
 /* May sockets be connected to it? */
 static bool connects(uint32_t state)

@@ -257,6 +257,9 @@ const struct wm_name *wm_tables_name(const struct wm_tables *t, const uint8_t *f
 const struct wm_name *wm_tables_name_of(const struct wm_tables *t, const char *text);
 /** Name of the service that set @p set is of; NULL: of none. Borrowed, until the next put. */
 const char *wm_tables_service_of(const struct wm_tables *t, uint32_t set);
+/** Name of the service whose the backend @p index is, if a set of it has it; NULL: none has, or it
+ * is nobody's. Borrowed, until the next put. Cost: the sets that have it. */
+const char *wm_tables_service_with(const struct wm_tables *t, uint32_t index);
 /** Which part of its service the set is of: the label into @p label of WM_TAG_MAX + 1, "": all.
  *  @return the port of the virtual address, 0: any. */
 uint16_t wm_tables_part_of(const struct wm_tables *t, uint32_t set, char *label);
