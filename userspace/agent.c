@@ -755,8 +755,8 @@ static int start_listeners(struct wm_agent *a, struct wm_err *e)
 	if (a->plane && a->settings.kernel_listener_notice)
 		a->listeners = wm_listeners_new(a->loop, a->registry, a->tables, a->plane,
 						a->events, a->health, e);
-	else if (a->plane)
-		wm_listeners_off(a->plane);
+	if (!a->listeners)
+		wm_tables_rise_all(a->tables);
 	if (e->code)
 		wm_warn("listener.off", "err=%s text=%s", wm_err_name(e->code), wm_log_q(e->text));
 	*e = (struct wm_err){0};

@@ -462,6 +462,11 @@ Test(tables, a_backend_that_fell_rises_by_itself)
 	cr_assert_eq(wm_tables_state(t, x.b[0].instance, WM_STATE_UP), 0);
 	cr_assert_eq(*word, up);
 	cr_assert_eq(p->set_live[set].up4, 1);
+	wm_tables_rise(t, at[0]);
+	cr_assert_eq(*word, up);
+	*word = fell;
+	wm_tables_rise(t, at[0]);
+	cr_assert_eq(*word, up, "nobody looks who listens");
 	*word = fell;
 	cr_assert_eq(wm_tables_del(t, "s1"), 0);
 	cr_assert_eq(*word & ~0xffff0000u, WM_STATE_FREE);

@@ -285,6 +285,7 @@ static bool begin(struct wm_listeners *x, struct watch *w, uint32_t backend, uin
 		set_gone(x, w, false);
 		x->counters[WM_LISTENER_LEFT_OUT] += !w->left_out;
 		w->left_out = true;
+		wm_tables_rise(x->tables, backend);
 	}
 	return w->at.on;
 }
@@ -526,11 +527,6 @@ void wm_listeners_free(struct wm_listeners *x)
 	wm_observer_free(x->observer);
 	wm_timer_free(x->tick);
 	free(x);
-}
-
-void wm_listeners_off(struct wm_plane *plane)
-{
-	wm_observer_remove(plane);
 }
 
 unsigned wm_listeners_watched(const struct wm_listeners *x)

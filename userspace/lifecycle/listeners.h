@@ -42,8 +42,6 @@ struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
 				      const struct wm_tables *t, struct wm_plane *plane,
 				      struct wm_plane_events *events, struct wm_health *health,
 				      struct wm_err *e);
-/** Have no program of an earlier run left in the kernel. */
-void wm_listeners_off(struct wm_plane *plane);
 void wm_listeners_free(struct wm_listeners *x); /* NULL ok */
 unsigned wm_listeners_watched(const struct wm_listeners *x);
 /** In the order of WM_LISTENER_COUNTERS. Borrowed. */

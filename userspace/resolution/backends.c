@@ -293,6 +293,22 @@ void wm_tables_on_lost(struct wm_tables *t,
 	t->lost_arg = arg;
 }
 
+void wm_tables_rise(const struct wm_tables *t, uint32_t index)
+{
+	uint32_t *word = &t->mem.backends[index].state;
+	uint32_t fell = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+
+	if (fell & WM_STATE_F_FELL)
+		(void)__atomic_compare_exchange_n(word, &fell, (fell & 0xffff0000u) | WM_STATE_UP,
+						  false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+void wm_tables_rise_all(const struct wm_tables *t)
+{
+	for (uint32_t i = 0; i < t->mem.backends_cap; i++)
+		wm_tables_rise(t, i);
+}
+
 void wm_backend_state(struct wm_tables *t, uint32_t index, uint32_t state)
 {
 	uint32_t *word = &t->mem.backends[index].state;

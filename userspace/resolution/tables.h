@@ -134,6 +134,10 @@ struct wm_want_set {
 	 * NULL: none */
 	const struct wm_want_front *front;
 };
+/** A backend that fell, as nobody listens for it, is up again, as userspace said last: where nobody
+ *  looks any more who listens. */
+void wm_tables_rise(const struct wm_tables *t, uint32_t index);
+void wm_tables_rise_all(const struct wm_tables *t); /* O(backends that there may be) */
 /** Call @p fn when a backend is gone: it was up or draining and is down or has left, as the
  * occupant
  *  @p stamp of @p index. One listener. */
