@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* observe.bpf.c - sees what happens to sockets that no hook of ours is asked about. listener_state
- * counts the sockets that listen for the instances of this node; when the last of an instance has
- * closed, the kernel knows before any check that it takes no connection, and its state word says so
- * in the same microsecond. It goes on while no agent runs. */
-#include "events.h"
+/* observe.bpf.c - sees what happens to sockets that no hook of ours is asked about, by tracepoints.
+ * sock_state counts the sockets that listen for the instances of this node; when the last of an
+ * instance has closed, the kernel knows before any check that it takes no connection, and its state
+ * word says so in the same microsecond. It sees how connects that were steered end, too; syn_again,
+ * that nobody answers one. They go on while no agent runs. The kernel leaves a run of a program out
+ * where it interrupts one of the same on its CPU: such a change is not seen. */
+#include "outcome.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 #include "waymark/listen.h"
@@ -15,6 +17,10 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 #define AF_INET6 10
 #define TRIES	 16 /* of a compare-and-swap: so many listeners of one address at once */
 
+/* Which of both is done. Set by the loader. */
+const volatile bool watch_listeners = false, watch_connects = false;
+
+/* --- who listens --- */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, WM_LISTENING_MAX);
@@ -107,12 +113,22 @@ static __always_inline void changed(const struct wm_listener_key *k, const struc
 	}
 }
 
-static __always_inline int key_of(const struct sock *sk, struct wm_listener_key *k)
+/* A port that the kernel chose (bind() to 0) it takes back before it tells that a socket is closed;
+ * what the socket shows of itself stays. One that opens may show a port that it had before. */
+static __always_inline __u16 port_of(const struct sock *sk, int opens)
+{
+	__u16 port = sk->__sk_common.skc_num;
+	const struct tcp_sock *tp = port || opens ? NULL : bpf_skc_to_tcp_sock((void *)sk);
+
+	return tp ? bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport) : port;
+}
+
+static __always_inline int key_of(const struct sock *sk, int opens, struct wm_listener_key *k)
 {
 	const struct sock_common *c = &sk->__sk_common;
 
 	k->netns = c->skc_net.net->net_cookie;
-	k->port = c->skc_num;
+	k->port = port_of(sk, opens);
 	if (c->skc_family == AF_INET) {
 		k->addr_be[2] = WM_V4_MAPPED_BE;
 		k->addr_be[3] = c->skc_rcv_saddr;
@@ -127,8 +143,7 @@ static __always_inline int key_of(const struct sock *sk, struct wm_listener_key 
 	return 1;
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(listener_state, const struct sock *sk, int old, int new)
+static __always_inline void listener_moved(const struct sock *sk, int old, int new)
 {
 	int opens = old == TCP_CLOSE && new == TCP_LISTEN;
 	struct wm_listener_key k = {0};
@@ -138,13 +153,13 @@ int BPF_PROG(listener_state, const struct sock *sk, int old, int new)
 
 	/* an accepted socket begins as a copy of its listener: from LISTEN to SYN_RECV */
 	if (!opens && !(old == TCP_LISTEN && new == TCP_CLOSE))
-		return 0;
-	if (sk->sk_protocol != IPPROTO_TCP || !key_of(sk, &k))
-		return 0;
+		return;
+	if (sk->sk_protocol != IPPROTO_TCP || !key_of(sk, opens, &k))
+		return;
 	element = bpf_map_lookup_elem(&listeners, &k);
 	l = element ? bpf_map_lookup_elem(&listening, element) : NULL;
 	if (!l)
-		return 0;
+		return;
 	word = WM_READ(l->word);
 	for (int i = 0; i < TRIES; i++) {
 		__u64 seen;
@@ -157,5 +172,67 @@ int BPF_PROG(listener_state, const struct sock *sk, int old, int new)
 	}
 	if (opens ? wm_listening_count(next) == 1 : !wm_listening_count(next))
 		changed(&k, sk, l, opens);
+}
+
+/* --- how connects end --- */
+/** What the socket has been steered to. One without a cookie is nobody's. */
+static __always_inline struct wm_connection *steered_to(const struct sock *sk)
+{
+	__u64 cookie = sk->__sk_common.skc_cookie.counter;
+
+	return cookie ? steered(cookie) : NULL;
+}
+
+/* Of two ways to see it one is in use at a time. */
+static __always_inline bool is_traced(void)
+{
+	const struct wm_config *config = config_get();
+
+	return config && WM_READ(config->flags) & WM_CONFIG_F_TRACED;
+}
+
+static __always_inline void connect_moved(const struct sock *sk, int old, int new)
+{
+	struct wm_connection *c = steered_to(sk);
+	const struct tcp_sock *tp;
+
+	if (!c || !is_traced())
+		return;
+	if (old != TCP_SYN_SENT) {
+		outcome_ahead(c);
+		return;
+	}
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tp)
+		return;
+	if (new == TCP_ESTABLISHED)
+		outcome_made(c, tp->srtt_us >> 3, tp->total_retrans);
+	else
+		outcome_failed(c, (__u32)sk->sk_err);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(sock_state, const struct sock *sk, int old, int new)
+{
+	if (watch_connects && (old == TCP_SYN_SENT || new == TCP_SYN_SENT))
+		connect_moved(sk, old, new);
+	else if (watch_listeners)
+		listener_moved(sk, old, new);
+	return 0;
+}
+
+/* A segment is to be sent again: a SYN's first time is when nobody has answered for as long as the
+ * kernel waits. One that waits still for the neighbour's address is not sent, and counted nowhere;
+ * kernels before 6.16 do not tell of it. */
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(syn_again, const struct sock *sk)
+{
+	struct wm_connection *c;
+
+	if (sk->__sk_common.skc_state != TCP_SYN_SENT)
+		return 0;
+	c = steered_to(sk);
+	if (c && is_traced())
+		failed_silent(c, ETIMEDOUT);
 	return 0;
 }

@@ -213,6 +213,7 @@ struct mptcp_sock {
 
 struct inet_sock {
 	struct sock sk;
+	__be16 inet_sport; /* stays when the port itself is given back */
 } WM_CORE;
 
 struct inet_connection_sock {
@@ -221,6 +222,8 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	__u32 srtt_us;	     /* smoothed round trip << 3; 0: not measured */
+	__u32 total_retrans; /* segments that were sent again */
 } WM_CORE;
 
 struct udp_sock {

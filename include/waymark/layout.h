@@ -52,6 +52,9 @@ _Static_assert(WM_DNS_LISTEN_MAX * 2 <= 8, "dns_skip4 and dns_skip6 are octets")
 		   * service is registered, set when its name is in */
 #define WM_CONFIG_F_RECORDS                                                                        \
 	(1u << 5) /* the operator has records of names of ours: none is denied by its form */
+#define WM_CONFIG_F_TRACED                                                                         \
+	(1u << 6) /* how connects end is seen by tracepoints, and by nothing else. The plane's own \
+		   */
 /* Flags from here on: where bit WM_CONFIG_LEVELS_SHIFT + n is set, cgroups that lie n below the
  * root of all may be among those whose processes are left alone. The plane's own */
 #define WM_CONFIG_LEVELS_SHIFT 16

@@ -50,13 +50,17 @@ static __attribute__((unused)) struct wm_plane_config connect_config(void)
 	return c;
 }
 
+/* Of a kernel that refuses the tracepoints. */
+static bool by_sockops;
+
 static __attribute__((unused)) void steer(const struct wm_plane_config *c, bool adopted)
 {
 	plane = open_ok(c, adopted);
+	plane->no_trace = by_sockops;
 	wm_plane_memory_of(plane, &mem);
 	mem.config->flags = WM_CONFIG_F_CONNECT;
 	tables = wm_tables_new(&mem, wm_plane_ops(plane), "mesh.internal", NULL);
-	attach_ok(plane, CONNECT_HOOKS + c->passive);
+	attach_ok(plane, CONNECT_HOOKS + (c->passive ? by_sockops ? 1 : TRACE_HOOKS : 0));
 }
 
 static __attribute__((unused)) void connect_setup(void)

@@ -23,9 +23,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define CONNECT_HOOKS 9	  /* of a cgroup, without tcp_outcome */
-#define DNS_PINS      2	  /* of dns_lo: its link, and the array of what it calls */
-#define GONE_TRIES    500 /* of 10 ms: the kernel frees maps and programs after a grace period */
+#define CONNECT_HOOKS 9	   /* of a cgroup, without tcp_outcome */
+#define TRACE_HOOKS   2	   /* that see how connects end */
+#define DNS_PINS      2	   /* of dns_lo: its link, and the array of what it calls */
+#define GONE_TRIES    3000 /* of 10 ms: the kernel frees maps and programs after a grace period */
 
 static char pin_dir[128], cgroup[256];
 static const char *const lo_only[] = {"lo", NULL};

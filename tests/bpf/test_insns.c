@@ -27,7 +27,7 @@ Test(plane, verified_instructions_stay_within_the_budget)
 	c.observe = c.passive = true;
 	c.hot_answers = c.ready_answers = 1;
 	p = open_ok(&c, false);
-	attach_ok(p, CONNECT_HOOKS + 2);
+	attach_ok(p, CONNECT_HOOKS + TRACE_HOOKS + 1);
 	while (fgets(line, sizeof(line), f)) {
 		const struct wm_prog *prog = NULL;
 

@@ -187,14 +187,16 @@ A=$SERVER
 
 # Switched off, and refused by the kernel: as before, and said.
 stop_agent
-start_agent --set kernel.listener_notice=false
+start_agent --set kernel.listener_notice=false --set kernel.passive_health=false
 check "nothing is pinned" 0 "$(find "$PINS/observe" 2>/dev/null | wc -l)"
+stop_agent
+start_agent --set kernel.listener_notice=false
 kill_server "$OTHER"
 sleep 1.5
 check "no notice when it is off" null "$(check_of b4 Status)"
 stop_agent
 if [ -e build/release/tests/refuse_bpf.so ]; then
-	refusing listener_state start_agent
+	refusing sock_state start_agent
 	matches "a refusal is logged" 'listener.off err=EPERM' "$(grep listener.off "$TMP/agent.log")"
 	check "and connect() is steered" on "$(api "$API/v1/waymark/status" | jq -r .plane.state)"
 fi

@@ -11,8 +11,8 @@ start() { # names of what is refused
 }
 doctor() { refusing "$1" "$CTL" --pin-dir "$PINS-doctor" doctor 2>/dev/null; }
 hooks() { api "$API/v1/waymark/status" | jq -r "[.plane.hooks[] | select($1) | .name] | sort | join(\" \")"; }
-dial() { inside curl -s --max-time 5 "http://$V4/"; }
-ALL="connect4 connect6 dns_lo getpeername4 getpeername6 recvmsg4 recvmsg6 sendmsg4 sendmsg6 sock_release tcp_outcome"
+dial() { inside curl -s --max-time 20 "http://$V4/"; }
+ALL="connect4 connect6 dns_lo getpeername4 getpeername6 recvmsg4 recvmsg6 sendmsg4 sendmsg6 sock_release sock_state syn_again"
 failed='(.error // "") != ""'
 
 start none
@@ -58,10 +58,14 @@ for p in $ALL; do
 done
 
 # --- neither what sees how connects end nor what sees listeners: checks tell, as if there were none
-BLIND="tcp_outcome listener_state"
+BLIND="tcp_outcome sock_state"
 seen=$(doctor "$BLIND")
 matches "doctor: passive health" 'passive_health +note .*EPERM' "$seen"
 matches "doctor: the notice of listeners" 'listener_notice +note .*EPERM' "$seen"
+check "doctor: one of both is enough" "passive_health note sockops sees how connects end" \
+	"$(doctor syn_again | sed -nE 's/ *(passive_health) +(note) .*(sockops sees how connects end).*/\1 \2 \3/p')"
+start "syn_again"
+check "sockops takes their place" "tcp_outcome" "$(hooks "$failed | not" | grep -o tcp_outcome)"
 start "$BLIND"
 matches "the tracepoint is named with the errno" 'event=listener.off err=EPERM' "$(cat "$TMP/agent.log")"
 backend dies-1 127.1.0.4 8084
@@ -88,6 +92,6 @@ matches "doctor: cgroup_link" 'cgroup_link +fault .*EINVAL' "$(doctor cgroup_lin
 stop_agent
 "$CTL" --pin-dir "$PINS" detach >/dev/null # links that are there would be moved
 start cgroup_link
-check "only the device is there" dns_lo "$(hooks "$failed | not")"
+check "only the device is there, and what looks on" "dns_lo sock_state syn_again" "$(hooks "$failed | not")"
 check "names resolve" 127.1.0.1 "$(ask web.service.mesh.internal)"
 done_testing

@@ -245,6 +245,85 @@ static unsigned count(char *const *list)
 	return n;
 }
 
+/* --- tracepoints: of sockets of the whole machine --- */
+static bool is_traced(unsigned prog)
+{
+	return prog == WM_PROG_SOCK_STATE || prog == WM_PROG_SYN_AGAIN;
+}
+
+static struct wm_attach trace_attach(const struct wm_plane *p, unsigned prog)
+{
+	return (struct wm_attach){.pin_dir = p->c.pin_dir,
+				  .pin_name = wm_prog_name(prog),
+				  .prog_fd = p->progs[prog].fd,
+				  .prog_id = p->progs[prog].id};
+}
+
+int wm_plane_trace(const struct wm_plane *p, unsigned prog, uint32_t *ret_link_id)
+{
+	struct wm_attach a = trace_attach(p, prog);
+	uint32_t id = 0;
+	int r = wm_trace_attach(&a, &id);
+
+	if (!r && ret_link_id)
+		*ret_link_id = id;
+	return r;
+}
+
+static bool attach_trace(struct wm_plane *p, unsigned i)
+{
+	const struct wm_prog *prog = &p->progs[i];
+	struct wm_plane_hook *h;
+	int r;
+
+	if (!prog->wanted || p->no_trace)
+		return false;
+	h = &p->hooks[p->hooks_count++];
+	h->spare = true;
+	h->name = wm_prog_name(i);
+	h->where = "kernel";
+	remember(p, h);
+	r = prog->fd < 0 ? 0 : wm_plane_trace(p, i, &h->link_id);
+	if (prog->fd < 0)
+		fail(h, prog->error, "%s", prog->text);
+	else if (r)
+		fail(h, r, "attaching to the tracepoint: %s", strerror(-r));
+	else
+		filled(prog, h, "tracepoint");
+	return !h->error;
+}
+
+/* Where both are there, nothing else need see how connects end. */
+static void attach_traces(struct wm_plane *p)
+{
+	struct wm_config *k = p->mem[WM_MAP_CONFIG];
+	bool states = attach_trace(p, WM_PROG_SOCK_STATE),
+	     again = attach_trace(p, WM_PROG_SYN_AGAIN);
+
+	p->traced = states && again && wm_plane_judges(p);
+	if (!p->traced)
+		__atomic_and_fetch(&k->flags, ~WM_CONFIG_F_TRACED, __ATOMIC_RELEASE);
+}
+
+/* When no other program does so any more. */
+static void use_traces(const struct wm_plane *p)
+{
+	struct wm_config *k = p->mem[WM_MAP_CONFIG];
+
+	if (p->traced)
+		__atomic_or_fetch(&k->flags, WM_CONFIG_F_TRACED, __ATOMIC_RELEASE);
+}
+
+static int drop_unwanted_trace(void *arg, const char *path, const char *name)
+{
+	const struct wm_plane *p = arg;
+
+	for (unsigned i = 0; i < p->hooks_count; i++)
+		if (!strcmp(p->hooks[i].name, name) && !p->hooks[i].error)
+			return 0;
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 1;
+}
+
 static int attach_connect(struct wm_plane *p)
 {
 	_cleanup_close_ int fd = -1;
@@ -264,7 +343,7 @@ static int attach_connect(struct wm_plane *p)
 	for (unsigned i = 0; i <= WM_PROG_CONNECT6; i++) {
 		struct wm_plane_hook *h;
 
-		if (!p->progs[i].wanted)
+		if (!p->progs[i].wanted || (i == WM_PROG_TCP_OUTCOME && p->traced))
 			continue;
 		h = &p->hooks[p->hooks_count++];
 		h->spare = i == WM_PROG_TCP_OUTCOME;
@@ -391,6 +470,7 @@ static int attach_all(struct wm_plane *p, struct wm_err *e)
 
 	(void)wm_tails_pin(p);	  /* what is missing, wm_plane_check() tells */
 	(void)wm_routes_apply(p); /* what is missing, wm_plane_routes() tells */
+	attach_traces(p);
 	if (p->c.attach_connect)
 		attach_steering(p);
 	if (p->c.attach_dns) {
@@ -404,9 +484,13 @@ static int attach_all(struct wm_plane *p, struct wm_err *e)
 	if (r >= 0)
 		r = wm_pins_each(p->c.pin_dir, "clsact", drop_unwanted_filter, p);
 	if (r >= 0)
+		r = wm_pins_each(p->c.pin_dir, WM_TRACE_DIR, drop_unwanted_trace, p);
+	use_traces(p);
+	if (r >= 0)
 		r = wm_tails_sweep(p);
 	drop_if_empty(p, "links");
 	drop_if_empty(p, "clsact");
+	drop_if_empty(p, WM_TRACE_DIR);
 	if (r >= 0 && p->staged) {
 		r = wm_pins_publish_new(p->c.pin_dir);
 		p->staged = r != 0;
@@ -435,7 +519,7 @@ int wm_plane_attach(struct wm_plane *p, struct wm_err *e)
 	struct wm_device *devices = NULL, *old_devices = p->devices;
 	unsigned before_count = p->hooks_count;
 	struct wm_err pins = {0};
-	int attached = 0, r;
+	int attached = 0, looking = 0, r;
 
 	if (wm_maps_repin(p, &pins)) {
 		fail_all(p, &pins);
@@ -460,16 +544,19 @@ int wm_plane_attach(struct wm_plane *p, struct wm_err *e)
 	p->before = NULL;
 	p->before_count = 0;
 	for (unsigned i = 0; i < p->hooks_count; i++) {
-		if (!p->hooks[i].error)
+		if (!p->hooks[i].error) {
 			attached++;
-		else if (!first || (first->waiting && !p->hooks[i].waiting))
+			looking += p->hooks[i].spare;
+		} else if (!p->hooks[i].spare &&
+			   (!first || (first->waiting && !p->hooks[i].waiting))) {
 			first = &p->hooks[i];
+		}
 	}
 	free(before);
 	free(old_devices);
 	if (r)
 		return r;
-	if (!attached && first)
+	if (attached == looking && first)
 		return wm_err_set(e, first->error, "%s at %s: %s", first->name, first->where,
 				  first->text);
 	return attached;
@@ -489,6 +576,10 @@ static bool holds(const struct wm_plane *p, const struct wm_plane_hook *h, int c
 	if (i <= WM_PROG_CONNECT6) {
 		a = cgroup_attach(p, i, cgroup_fd, cgroup_id);
 		return cgroup_fd >= 0 && wm_link_holds(&a, h->link_id);
+	}
+	if (is_traced(i)) {
+		a = trace_attach(p, i);
+		return wm_trace_holds(&a, h->link_id);
 	}
 	if (wm_device_get(h->where, &d))
 		return false;
@@ -541,7 +632,7 @@ bool wm_plane_sees_outcomes(const struct wm_plane *p)
 	for (unsigned i = 0; p && i < p->hooks_count; i++)
 		if (p->hooks[i].name == wm_prog_name(WM_PROG_TCP_OUTCOME))
 			return !p->hooks[i].error;
-	return false;
+	return p && p->traced;
 }
 
 unsigned wm_plane_hooks(const struct wm_plane *p, const struct wm_plane_hook **ret)

@@ -92,7 +92,8 @@ enum wm_prog_index {
 	WM_PROG_DNS_LIMIT,
 	WM_PROG_DNS_OPTIONS,
 	WM_PROG_DNS_TELL,
-	WM_PROG_LISTENER_STATE, /* observe.c attaches it */
+	WM_PROG_SOCK_STATE, /* of tracepoints, wm_trace_attach() */
+	WM_PROG_SYN_AGAIN,
 	/* iterators, attached to nothing: run when asked */
 	WM_PROG_OPEN_SOCKETS,
 	WM_PROG_OPEN_TCP,
@@ -170,6 +171,8 @@ struct wm_plane {
 	struct wm_plane_map maps[WM_MAP_COUNT];
 	bool cgroup_found; /* c.cgroup is not configured but the root of a mount */
 	bool staged;	   /* the maps are pinned in new/ until wm_plane_attach() */
+	bool traced;	   /* how connects end is seen by tracepoints */
+	bool no_trace;	   /* for tests: as where the kernel refuses them */
 	bool no_tcx;	   /* attach to devices by clsact: the kernel has no tcx links */
 	struct bpf_object *objects[WM_OBJECT_COUNT];
 	struct wm_prog progs[WM_PROG_COUNT];

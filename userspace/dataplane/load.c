@@ -66,7 +66,8 @@ static const struct {
 	[WM_PROG_DNS_LIMIT] = {"dns_limit", WM_OBJECT_DNS},
 	[WM_PROG_DNS_OPTIONS] = {"dns_options", WM_OBJECT_DNS},
 	[WM_PROG_DNS_TELL] = {"dns_tell", WM_OBJECT_DNS},
-	[WM_PROG_LISTENER_STATE] = {"listener_state", WM_OBJECT_OBSERVE},
+	[WM_PROG_SOCK_STATE] = {"sock_state", WM_OBJECT_OBSERVE},
+	[WM_PROG_SYN_AGAIN] = {"syn_again", WM_OBJECT_OBSERVE},
 	[WM_PROG_OPEN_SOCKETS] = {"open_sockets", WM_OBJECT_DRAIN},
 	[WM_PROG_OPEN_TCP] = {"open_tcp", WM_OBJECT_NETNS},
 	[WM_PROG_OPEN_UDP] = {"open_udp", WM_OBJECT_NETNS},
@@ -196,8 +197,10 @@ static void set_constants(const struct wm_plane *p, struct bpf_object *o, struct
 	uint32_t mask_be = htonl(p->c.vip4_mask), base_be = htonl(p->c.vip4_base & p->c.vip4_mask);
 	uint32_t wall_at_boot_s = (uint32_t)(wm_clock_wall_s() - wm_clock_ns() / WM_NS_PER_S);
 	uint64_t give_up_ns = p->c.passive && p->events_fd >= 0 ? p->c.give_up_ns : 0;
-	bool custom = p->custom.linked != NULL;
+	bool custom = p->custom.linked != NULL, connects = wm_plane_judges(p);
 
+	set_constant(o, "watch_connects", &connects, sizeof(connects));
+	set_constant(o, "watch_listeners", &p->c.observe, sizeof(p->c.observe));
 	set_constant(o, "use_custom", &custom, sizeof(custom));
 	set_constant(o, "use_bpf_loop", &f.loop, sizeof(f.loop));
 	set_constant(o, "connection_mask", &mask, sizeof(mask));
@@ -694,11 +697,11 @@ void wm_progs_load(struct wm_plane *p)
 		p->progs[i].fd = -1;
 		p->progs[i].wanted =
 			programs[i].object == WM_OBJECT_DNS ? p->c.attach_dns : p->c.attach_connect;
-		if (programs[i].object == WM_OBJECT_OBSERVE)
-			p->progs[i].wanted = p->c.observe;
-		if (programs[i].object == WM_OBJECT_PASSIVE)
-			p->progs[i].wanted &= p->c.passive;
+		if (programs[i].object == WM_OBJECT_OBSERVE ||
+		    programs[i].object == WM_OBJECT_PASSIVE)
+			p->progs[i].wanted = wm_plane_judges(p);
 	}
+	p->progs[WM_PROG_SOCK_STATE].wanted |= p->c.observe;
 	if (!p->lo_devices || !p->lo_devices[0])
 		p->progs[WM_PROG_DNS_LO].wanted = false;
 	if (!p->link_devices || !p->link_devices[0])

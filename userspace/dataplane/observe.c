@@ -19,7 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DIR_NAME    "observe"
 #define COUNT_TRIES 8	    /* readings of the sockets while some of them change */
 #define LISTEN_HEX  "0A"    /* TCP_LISTEN in /proc/net/tcp, whose listeners stand first */
 #define SOCKETS_MAX 1048576 /* listening sockets that are counted */
@@ -33,7 +32,7 @@ struct element {
 };
 struct wm_observer {
 	struct wm_plane *plane;
-	int link_fd, listeners_fd;
+	int listeners_fd;
 	struct wm_listening *listening; /* mapped */
 	struct element *elements;	/* WM_LISTENING_MAX */
 	uint32_t used;			/* elements below it were in use */
@@ -52,36 +51,6 @@ static void on_event(void *arg, const struct wm_event *e)
 	struct wm_observer *o = arg;
 
 	o->fn(o->arg, e->backend, e->stamp, e->kind == WM_EVENT_LISTENER_GONE);
-}
-
-void wm_observer_remove(const struct wm_plane *p)
-{
-	(void)wm_pins_remove_dir(p->c.pin_dir, DIR_NAME);
-}
-
-/* A tracing link cannot be moved to another program: the new one is attached beside, then its pin
- * takes the place of the old one's. They have maps of their own, so nothing is counted twice. */
-static int attach(struct wm_observer *o)
-{
-	char path[WM_PIN_PATH_MAX], aside[WM_PIN_PATH_MAX + 1];
-	int r = wm_pins_path(path, o->plane->c.pin_dir, DIR_NAME, NULL);
-
-	if (!r && mkdir(path, 0700) < 0 && errno != EEXIST)
-		r = -errno;
-	if (!r)
-		r = wm_pins_path(path, o->plane->c.pin_dir, DIR_NAME,
-				 wm_prog_name(WM_PROG_LISTENER_STATE));
-	if (r)
-		return r;
-	o->link_fd = bpf_raw_tracepoint_open(NULL, o->plane->progs[WM_PROG_LISTENER_STATE].fd);
-	if (o->link_fd < 0)
-		return o->link_fd;
-	snprintf(aside, sizeof(aside), "%s~", path);
-	unlink(aside);
-	r = bpf_obj_pin(o->link_fd, aside);
-	if (!r && rename(aside, path) < 0)
-		r = -errno;
-	return r;
 }
 
 static int open_maps(struct wm_observer *o)
@@ -106,14 +75,13 @@ int wm_observer_new(struct wm_plane_events *events, struct wm_plane *p,
 		    void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone), void *arg,
 		    struct wm_observer **ret, struct wm_err *e)
 {
-	const struct wm_prog *prog = &p->progs[WM_PROG_LISTENER_STATE];
+	const struct wm_prog *prog = &p->progs[WM_PROG_SOCK_STATE];
 	struct wm_observer *o = calloc(1, sizeof(*o));
 	int r;
 
 	if (!o)
 		return wm_err_set(e, -ENOMEM, "out of memory: observer");
-	*o = (struct wm_observer){
-		.plane = p, .events = events, .link_fd = -1, .fn = fn, .arg = arg};
+	*o = (struct wm_observer){.plane = p, .events = events, .fn = fn, .arg = arg};
 	o->own = wm_own_netns();
 	o->elements = calloc(WM_LISTENING_MAX, sizeof(*o->elements));
 	o->pool = wm_index_pool_new(WM_LISTENING_MAX);
@@ -123,11 +91,10 @@ int wm_observer_new(struct wm_plane_events *events, struct wm_plane *p,
 		r = wm_err_set(e, prog->refused ? prog->refused : prog->error, "%s", prog->text);
 	else if ((r = open_maps(o)))
 		wm_err_set(e, r, "its maps: %s", strerror(-r));
-	else if ((r = attach(o)))
+	else if ((r = wm_plane_trace(p, WM_PROG_SOCK_STATE, NULL)))
 		wm_err_set(e, r, "attaching to tp_btf/inet_sock_set_state: %s", strerror(-r));
 	if (r) {
 		wm_observer_free(o);
-		wm_observer_remove(p);
 		return r;
 	}
 	*ret = o;
@@ -143,7 +110,6 @@ void wm_observer_free(struct wm_observer *o)
 	wm_pods_free(o->looked);
 	if (o->listening)
 		munmap(o->listening, sizeof(*o->listening) * WM_LISTENING_MAX);
-	wm_closep(&o->link_fd);
 	wm_index_pool_free(o->pool);
 	free(o->elements);
 	free(o);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* observe.h - who listens for backends of this network namespace and of pods', seen by the kernel's
- * program listener_state (bpf/observe.bpf.c) as it happens. When nobody does any more the program
+ * program sock_state (bpf/observe.bpf.c) as it happens. When nobody does any more the program
  * takes the backend's state word down; the reader here hears of it, and of who listens again. What
  * is watched is this run's; its program is pinned (observe/), so that it acts on while no agent
  * runs. Threading: loop thread only. */
@@ -19,13 +19,11 @@ struct wm_listen_watch {
 /** Call when the tables are right: a program of an earlier run ends. @p fn is called on the loop
  *  when nobody listens for a watched backend any more (@p gone), or somebody does again; such news
  *  may be lost. @p events and @p p are borrowed. @return 0; -ENOMEM, or the kernel's errno with @p
- * e: then there is none, and no earlier run's is left. */
+ * e: then there is none. */
 int wm_observer_new(struct wm_plane_events *events, struct wm_plane *p,
 		    void (*fn)(void *arg, uint32_t backend, uint32_t stamp, bool gone), void *arg,
 		    struct wm_observer **ret, struct wm_err *e);
 void wm_observer_free(struct wm_observer *o); /* NULL ok; the program stays pinned */
-/** Have no program of an earlier run left. */
-void wm_observer_remove(const struct wm_plane *p);
 /** Watch the occupant of @p backend, which listens in the network namespace of cookie @p netns, 0:
  *  in ours; of one with two addresses the IPv4 one counts. Who listens is known after
  *  wm_observer_count(), in another namespace after the next look. @return 0, -ENOSPC: too many, of

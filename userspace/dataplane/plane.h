@@ -34,7 +34,7 @@ struct wm_plane_config {
 	const char *domain, *alt_domain, *datacenter;
 	const char *cluster_domain; /* of a cluster's names in the tables; NULL: none */
 	const char *custom;	    /* object file with a way to choose, bpf/custom.h; NULL: none */
-	bool observe;		    /* load what sees listeners: wm_observer_new() attaches it */
+	bool observe;		    /* see who listens: wm_observer_new() begins it */
 	bool passive;		    /* see how connects end, and eject backends that fail */
 	/* ns without an answer after which a socket that is closed counts as a failed connect; 0:
 	 * never, nor without `passive` */
@@ -123,8 +123,8 @@ bool wm_plane_sees_outcomes(const struct wm_plane *p);
 /** What is attached where. */
 struct wm_plane_hook {
 	const char *name;  /* "connect4", "dns_lo" */
-	const char *where; /* cgroup path or device */
-	const char *how;   /* "link", "tcx", "clsact", "-" */
+	const char *where; /* cgroup path or device; "kernel": a tracepoint */
+	const char *how;   /* "link", "tcx", "clsact", "tracepoint", "-" */
 	uint32_t prog_id, link_id;
 	uint32_t verified_insns; /* instructions the verifier processed; 0 unknown */
 	int error;		 /* 0 or why not */
