@@ -626,6 +626,8 @@ int wm_plane_custom_reload(struct wm_plane *p, bool *ret_changed, struct wm_err 
 	if (r) {
 		custom_clear(&next);
 		p->custom = old;
+		if (*p->custom.refused) /* none is in place: what is told is of the file as it is */
+			snprintf(p->custom.refused, sizeof(p->custom.refused), "%.239s", e->text);
 		return r;
 	}
 	custom_clear(&old);

@@ -255,6 +255,7 @@ void wm_plane_watch_custom(struct wm_plane_watch *w)
 		return;
 	if (wm_plane_custom_reload(w->plane, &changed, &e)) {
 		wm_warn("plane.custom", "err=%s text=%s", wm_err_name(e.code), wm_log_q(e.text));
+		find_reasons(w);
 	} else if (changed) {
 		wm_info("plane.custom", "file=%s", wm_log_q(w->plane->c.custom));
 		attach(w);
