@@ -137,7 +137,11 @@ struct wm_tables {
 	struct wm_range_pool *slots;
 	LIST_HEAD(, wm_cuts) uncut;
 	uint32_t generation; /* of the newest publication of any set */
-	uint16_t verifies;   /* walks that compare it with the kernel's */
+	struct {
+		uint32_t service, set;
+		uint64_t put;
+	} left;		   /* whose the last backend was that a set of another service alone had */
+	uint16_t verifies; /* walks that compare it with the kernel's */
 	struct wm_tables_stats stats;
 	/* scratch of a put, kept between puts */
 	struct wm_ref *refs_new;

@@ -18,8 +18,8 @@ struct wm_backend_traffic {
 };
 /* Whose each backend is: of a service's own set, of those of its parts and of its ports. */
 struct wm_traffic_walk;
-/** @return NULL: no memory. As long as the tables are not written. Cost: a word for each set and
- * backend that there may be, once over the backends; done with wm_traffic_done(). */
+/** @return NULL: no memory. As long as the tables are not written. Cost: a word for each set, two
+ * for each backend that there may be, once over the backends; done with wm_traffic_done(). */
 struct wm_traffic_walk *wm_traffic_walk(const struct wm_tables *t);
 void wm_traffic_done(struct wm_traffic_walk *w);
 /** The next service with a set, from *@p set = 0 on; its name, NULL at the end. *@p set is behind
