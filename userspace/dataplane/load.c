@@ -727,8 +727,14 @@ void wm_progs_load(struct wm_plane *p)
 static int try_object(enum wm_object_index which)
 {
 	struct bpf_object *o = open_object(NULL, which, false);
-	int r = o ? bpf_object__load(o) : -ENOMEM;
+	const bool on = true;
+	int r = -ENOMEM;
 
+	if (o) {
+		set_constant(o, "watch_connects", &on, sizeof(on));
+		set_constant(o, "watch_listeners", &on, sizeof(on));
+		r = bpf_object__load(o);
+	}
 	bpf_object__close(o);
 	wm_bpf_log_reset();
 	return r;

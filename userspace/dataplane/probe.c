@@ -296,15 +296,21 @@ static void probe_observe(const struct probe *p)
 
 static void probe_passive(const struct probe *p)
 {
-	int r = wm_progs_try_passive();
-	struct wm_finding f = {.name = "passive_health", .error = r};
+	int traced = wm_progs_try_observe(), r = traced ? wm_progs_try_passive() : 0;
+	struct wm_finding f = {.name = "passive_health", .error = r ? r : traced};
 
-	f.result = r ? WM_FOUND_NOTE : WM_FOUND_OK;
+	f.result = f.error ? WM_FOUND_NOTE : WM_FOUND_OK;
 	if (r)
 		wm_finding_tell(p->fn, p->arg, f,
 				"sockops refused: %s: of a backend that fails only checks tell, "
 				"and peak_ewma knows open connections only",
 				errno_name(r));
+	else if (traced)
+		wm_finding_tell(p->fn, p->arg, f,
+				"tp_btf/tcp_retransmit_skb or inet_sock_set_state refused: %s: "
+				"sockops sees how connects end, which each connect of the machine "
+				"pays for",
+				errno_name(traced));
 	else
 		wm_finding_tell(p->fn, p->arg, f,
 				"a backend that connects fail to is left out for a time");
