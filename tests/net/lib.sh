@@ -180,3 +180,11 @@ counter() { # a counter of the kernel's
 	bpftool -j map dump pinned "$PINS/maps/counters" |
 		jq "[.[].formatted.values[]?.value.$1] | add"
 }
+# Of its program, one by one: who lists all maps opens those that others just let go of (dataplane/prog_maps.c).
+map_id() { # pin of a link, name: a map of its program that is not pinned
+	local prog id
+	prog=$(bpftool -j link show pinned "$PINS/$1" | jq .prog_id)
+	for id in $(bpftool -j prog show id "$prog" | jq '.map_ids[]'); do
+		bpftool -j map show id "$id" | jq "select(.name == \"$2\").id"
+	done
+}

@@ -38,10 +38,7 @@ is_status() { [ "$(check_of "$1" Status)" = "$2" ]; }
 metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
 watched() { [ "$(metric listener_watched)" = "$1" ]; }
 counted() { # no element is still unknown
-	local prog map
-	prog=$(bpftool -j link show pinned "$PINS/observe/listener_state" | jq .prog_id)
-	map=$(bpftool -j map show | jq --argjson m "$(bpftool -j prog show id "$prog" | jq .map_ids)" '.[] | select(.name == "listening" and ([.id] | inside($m))) | .id')
-	[ "$(bpftool -j map dump id "$map" | jq '[.[].formatted.value | select(.users[0].stamp > 0 and .word % 4294967296 > 100000)] | length')" = 0 ]
+	[ "$(bpftool -j map dump id "$(map_id observe/sock_state listening)" | jq '[.[].formatted.value | select(.users[0].stamp > 0 and .word % 4294967296 > 100000)] | length')" = 0 ]
 }
 state_of() { # port: state words of its backends, without their stamps
 	bpftool -j map dump pinned "$PINS/maps/backends" |
