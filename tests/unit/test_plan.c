@@ -171,6 +171,23 @@ Test(plan, subsets_by_filter_and_the_default_one)
 	cr_assert_str_eq(planned("web"), "w1:1 w2:1 w3:1");
 }
 
+/* With thirty-two long patterns and eight tiers each, a policy kept the agent for seconds. */
+Test(plan, a_tier_compiles_its_own_subset_alone)
+{
+	struct wm_policy *p = policy("web");
+
+	instance("w1", "web", "eu", "a", "1");
+	instance("w2", "web", "eu", "a", "2");
+	subset("v1", "Service.Meta.version == 1");
+	subset("none", "no filter at all");
+	p->default_subset = "V1";
+	keep();
+	cr_assert_str_eq(planned("web"), "w1:1");
+	p->default_subset = "none";
+	keep();
+	cr_assert_str_eq(planned("web"), "");
+}
+
 Test(plan, a_split_over_subsets_and_services)
 {
 	struct wm_want_rule r;

@@ -159,7 +159,7 @@ static void add(struct maker *m, const struct pool *p, bool always)
 
 	if (m->err)
 		return;
-	if (policy && wm_subsets_new(policy, wm_registry_datacenter(m->r), &s, &e)) {
+	if (policy && wm_subsets_one(policy, wm_registry_datacenter(m->r), t.subset, &s, &e)) {
 		note(m->c, e.text);
 		m->err = e.code == -ENOMEM ? -ENOMEM : 0;
 	}

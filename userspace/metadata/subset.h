@@ -11,6 +11,11 @@ struct wm_subsets;
  *  filter is none, @p e names the subset and what is wrong; -ENOMEM. */
 int wm_subsets_new(const struct wm_policy *p, const char *datacenter, struct wm_subsets **ret,
 		   struct wm_err *e);
+/** The same of the subset @p name alone, which is borrowed as well: of the others nobody is. "" or
+ *  an unknown one: of none. Cost: one filter's compiling, where a policy has up to
+ *  WM_POLICY_SUBSETS_MAX. */
+int wm_subsets_one(const struct wm_policy *p, const char *datacenter, const char *name,
+		   struct wm_subsets **ret, struct wm_err *e);
 void wm_subsets_free(struct wm_subsets *s); /* NULL ok */
 /** Before a pass over the instances: each filter has WM_FILTER_TIME_MS for it. What comes behind
  *  that is in no subset. */
