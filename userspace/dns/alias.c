@@ -10,8 +10,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define CHAIN_MAX 5 /* aliases of aliases; Consul's bound */
-
 static bool has_ip(const struct in_addr *addr4, const struct in6_addr *addr6)
 {
 	return addr4->s_addr || !IN6_IS_ADDR_UNSPECIFIED(addr6);
@@ -85,7 +83,7 @@ static void follow(struct wm_reply *r, const uint8_t *target, size_t at)
 	size_t len = 1, begin = r->w.len;
 	uint32_t ttl_s = r->ttl_s;
 
-	if (!is_followed(r) || ++r->chain > CHAIN_MAX)
+	if (!is_followed(r) || ++r->chain > WM_DNS_CHAIN_MAX)
 		return;
 	for (const uint8_t *l = target; *l; l += *l + 1u)
 		len += *l + 1u;

@@ -29,6 +29,8 @@
 #define WM_DNS_NAME_PLACES 4096 /* of the table that finds them: a power of two */
 _Static_assert(WM_DNS_NAME_PLACES * 2 > WM_DNS_NAMES_MAX * 3, "a third stays empty");
 
+#define WM_DNS_CHAIN_MAX 5 /* aliases of aliases that are followed; Consul's bound */
+
 #define WM_DNS_SERVICE_MAX (WM_KUBE_KEY_MAX - 1) /* octets: a scope, a slash and a label */
 
 enum wm_dns_counter {
