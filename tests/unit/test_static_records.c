@@ -98,7 +98,11 @@ static const struct {
 
 Test(static_records, what_is_none_is_refused_with_what_is_wanted)
 {
-	char start[100];
+	char start[100], text[512] = "TXT ";
+
+	for (int i = 0; i < 200; i++)
+		strcat(text, "\\a");
+	cr_assert_eq(read_these(text, NULL), WM_E_INVALID, "a name is no type");
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		cr_assert_eq(read_these(bad[i].record, NULL), WM_E_INVALID, "%s", bad[i].record);

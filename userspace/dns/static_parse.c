@@ -50,11 +50,12 @@ struct reader {
 	struct wm_static_line *line;
 };
 
-/* @return false: there is none, or it is too long. */
+/* @return false with an empty word: there is none, or it is too long. */
 static bool next_word(struct reader *r)
 {
 	size_t len;
 
+	*r->word = '\0';
 	r->at += strspn(r->at, " \t");
 	len = strcspn(r->at, " \t");
 	if (!len || len >= sizeof(r->word))
