@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -380,6 +381,35 @@ Test(server, tcp_is_bounded_by_client)
 	cr_assert_eq(have(1, NULL), 2);
 	for (int i = 0; i < 4; i++)
 		close(fds[i]);
+}
+
+/* Who waits for a descriptor is let in when there is one, and until then it is not tried all the
+ * time. */
+Test(server, out_of_descriptors_it_does_not_spin)
+{
+	uint8_t out[2048];
+	size_t n = frame(out, "web.service.mesh.internal", 1);
+	const unsigned turns = 50;
+	struct rlimit old, low;
+	int tcp, udp = dial(SOCK_DGRAM);
+
+	tcp = dial(SOCK_STREAM);
+	cr_assert_eq(send(tcp, out, n, 0), (ssize_t)n);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = old;
+	low.rlim_cur = (rlim_t)tcp + 1;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	for (unsigned i = 0; i < turns; i++)
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	cr_assert_gt(wm_dns_counters(server)[C_TCP_NO_ACCEPT], 0);
+	cr_assert_lt(wm_dns_counters(server)[C_TCP_NO_ACCEPT], turns);
+	datagram(udp, build("web.service.mesh.internal", 1, 0));
+	cr_assert_eq(have(1, NULL), 2, "datagrams are answered");
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	framed(tcp);
+	cr_assert_eq(have(1, NULL), 2);
+	close(tcp);
+	close(udp);
 }
 
 /* Who asks and never reads is stopped, then cut; others are served meanwhile. */

@@ -436,6 +436,7 @@ struct wm_dns_socket {
 	int fd;
 	bool tls;
 	struct wm_io *io;
+	struct wm_timer *again; /* TCP's: accepts again */
 	SLIST_ENTRY(wm_dns_socket) entry;
 };
 struct wm_dns_conn;

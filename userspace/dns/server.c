@@ -133,6 +133,24 @@ static void on_datagrams(void *arg, unsigned events)
 }
 
 /* --- TCP -------------------------------------------------------------------------------------- */
+#define ACCEPT_AGAIN_MS 100 /* behind one that failed */
+
+static void on_accept_again(void *arg)
+{
+	struct wm_dns_socket *k = arg;
+
+	wm_io_set(k->io, WM_IO_READ);
+}
+
+/* Out of descriptors, as a rule: the connection stays in the backlog, so trying at once would spin.
+ */
+static void pause_accept(struct wm_dns_socket *k)
+{
+	k->s->counters[WM_DNS_C_TCP_NO_ACCEPT]++;
+	wm_io_set(k->io, 0);
+	wm_timer_arm(k->again, ACCEPT_AGAIN_MS);
+}
+
 static void on_accept(void *arg, unsigned events)
 {
 	struct wm_dns_socket *k = arg;
@@ -144,6 +162,10 @@ static void on_accept(void *arg, unsigned events)
 		socklen_t len = sizeof(from);
 
 		fd = accept4(k->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+			continue;
+		if (fd < 0 && errno != EAGAIN)
+			pause_accept(k);
 		if (fd < 0)
 			return;
 		if (!wm_dns_may_ask(k->s, (struct sockaddr *)&from)) {
@@ -227,6 +249,14 @@ static int open_socket(const union address *at, socklen_t len, int type, bool sh
 	return fd;
 }
 
+static void socket_free(struct wm_dns_socket *k)
+{
+	wm_timer_free(k->again);
+	wm_io_free(k->io);
+	close(k->fd);
+	free(k);
+}
+
 static int watch(struct wm_dns_server *s, int fd, bool tls, void (*fn)(void *, unsigned))
 {
 	struct wm_dns_socket *k = calloc(1, sizeof(*k));
@@ -236,10 +266,13 @@ static int watch(struct wm_dns_server *s, int fd, bool tls, void (*fn)(void *, u
 		k->fd = fd;
 		k->tls = tls;
 		k->io = wm_io_new(s->loop, fd, WM_IO_READ, fn, k);
+		k->again = wm_timer_new(s->loop, on_accept_again, k);
 	}
-	if (!k || !k->io) {
-		free(k);
-		close(fd);
+	if (!k || !k->io || !k->again) {
+		if (k)
+			socket_free(k);
+		else
+			close(fd);
 		return -ENOMEM;
 	}
 	SLIST_INSERT_HEAD(&s->sockets, k, entry);
@@ -417,9 +450,7 @@ void wm_dns_server_free(struct wm_dns_server *s)
 	wm_upstream_free(s->upstream);
 	while ((k = SLIST_FIRST(&s->sockets))) {
 		SLIST_REMOVE_HEAD(&s->sockets, entry);
-		wm_io_free(k->io);
-		close(k->fd);
-		free(k);
+		socket_free(k);
 	}
 	wm_tls_server_free(s->tls);
 	wm_dns_clients_free(s->conn_clients);

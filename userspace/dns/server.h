@@ -35,6 +35,8 @@
 	X(TRUNCATED, dns_user_truncated, "answers cut; TC set, unless dns.enable_truncate is off") \
 	X(DROPPED, dns_user_dropped, "packets without a header, and responses: not answered")      \
 	X(TCP_LIMIT, dns_user_tcp_limit, "TCP connections closed at the limit or the deadline")    \
+	X(TCP_NO_ACCEPT, dns_user_tcp_no_accept,                                                   \
+	  "times that no TCP connection could be accepted for 100 ms: out of descriptors")         \
 	X(TCP_LENGTH, dns_user_tcp_length,                                                         \
 	  "TCP connections ended by a length that no query has: 0, or above 4,096")                \
 	X(TLS_AGREED, dns_user_tls_handshakes, "TLS handshakes of clients that were completed")    \
