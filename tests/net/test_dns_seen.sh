@@ -131,9 +131,10 @@ matches "one of others" "dns.question name=a.example type=1 client=127.0.0.1 tra
 stop_agent
 was=$(wc -l <"$TMP/agent.log")
 start_agent --set dns.query_log=1 --set log.privacy=true --set dns.upstream=list --set "dns.forward=.=127.0.0.11,corp.test=127.0.0.11"
-for name in web.service.mesh.internal WEB.service.mesh.internal a.example host.corp.test printer 1.0.0.10.in-addr.arpa; do ask +tcp $name >/dev/null; done
+for name in web.service.mesh.internal WEB.service.mesh.internal a.example host.corp.test printer 1.0.0.10.in-addr.arpa \
+	Web.service.Mesh.internal.a.example; do ask +tcp $name >/dev/null; done
 check "private names are not in the log" 0 "$(lines | grep -cE 'web|corp|printer|10.in-addr|127.0.0')"
-check "but as hashes, of one name one" "5 4" "$(lines | grep -oE 'name=~[0-9a-f]{16}' | wc -l) $(lines | grep -oE 'name=~[0-9a-f]{16}' | sort -u | wc -l)"
+check "but as hashes, of one name one" "6 5" "$(lines | grep -oE 'name=~[0-9a-f]{16}' | wc -l) $(lines | grep -oE 'name=~[0-9a-f]{16}' | sort -u | wc -l)"
 matches "others are" "name=a.example .*client=~[0-9a-f]{16}" "$(lines)"
 stop_agent
 was=$(wc -l <"$TMP/agent.log")

@@ -37,6 +37,29 @@ static bool is_forwarded(const struct wm_dns_server *s, const char *name)
 	return false;
 }
 
+/* Does the name hold a domain of ours, as one of ours with a suffix of a search list has it? */
+static bool has_within(const uint8_t *folded, size_t len, const uint8_t *domain, size_t domain_len)
+{
+	for (size_t at = 0; domain && at + domain_len <= len; at += folded[at] + 1u)
+		if (memcmp(folded + at, domain, domain_len - 1) == 0)
+			return true;
+	return false;
+}
+
+static bool has_ours_within(const struct wm_dns_server *s, const uint8_t *folded, size_t len)
+{
+	const struct wm_kube_zone *cluster = s->kube ? wm_kube_zone(s->kube) : NULL;
+	size_t domain_len = 0;
+
+	for (int alt = 0; alt < 2; alt++) {
+		const uint8_t *domain = wm_tables_domain(s->tables, alt, &domain_len);
+
+		if (has_within(folded, len, domain, domain_len))
+			return true;
+	}
+	return cluster && has_within(folded, len, cluster->wire, cluster->len);
+}
+
 /* What is ours, the operator's, of one label, or an address: it tells of this network. */
 static bool is_private(const struct wm_dns_server *s, const struct wm_dns_seen_one *o,
 		       const char *name)
@@ -49,7 +72,8 @@ static bool is_private(const struct wm_dns_server *s, const struct wm_dns_seen_o
 				    ? (uint8_t)(o->name[i] + 'a' - 'A')
 				    : o->name[i];
 	wm_ask_parse(s, folded, o->name_len, &ask);
-	return ask.kind != WM_ASK_OUTSIDE || !strchr(name, '.') || is_forwarded(s, name);
+	return ask.kind != WM_ASK_OUTSIDE || !strchr(name, '.') || is_forwarded(s, name) ||
+	       has_ours_within(s, folded, o->name_len);
 }
 
 /* In whatever case it was asked. */
