@@ -24,7 +24,10 @@
 #define ALIVE_MS    3000 /* after an answer a server is there, whatever probes say that were late */
 #define OTHER_MS    500	 /* between two looks for another server than the one that is slow */
 #define SPARE_MS    1000 /* so long: the servers themselves say that they cannot answer */
-#define CONF_MAX    65536 /* octets of libunbound's configuration: 128 servers have some 6,000 */
+#define ALIAS_MS    1000 /* an alias alone is waited for: its server answers others */
+#define CLIENT_MS   4800 /* so long clients wait at least: 5 s */
+#define BRIEF_MS    300	 /* an alias at least, whatever its client has waited for already */
+#define ALIAS_MAX   16	 /* aliases alone that are asked for at a time, and fail in a row */
 
 struct wm_upstream_question {
 	struct wm_upstream *u;
@@ -65,6 +68,7 @@ struct wm_upstream {
 	unsigned spare_failed;						     /* in a row */
 	uint64_t spare_ms;		   /* it is not asked before */
 	char *conf;			   /* its configuration */
+	bool unplanned;			   /* none could be written */
 	struct wm_upstream_relays *relays; /* NULL: no server speaks TLS */
 	struct wm_upstream_probes *probes;
 	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
@@ -283,19 +287,22 @@ static void plan(struct wm_upstream *u)
 {
 	struct wm_upstream_routes *r = calloc(1, sizeof(*r));
 	struct wm_buf b;
+	bool fits;
 
-	wm_buf_init(&b, CONF_MAX);
-	if (r) {
+	wm_buf_init(&b, WM_UPSTREAM_CONF_MAX);
+	if (r)
 		usable(u, r);
-		if (wm_upstream_conf(&b, &u->c, r) && (!u->conf || strcmp(u->conf, b.data) != 0) &&
-		    !make(u, &u->resolver, b.data)) {
-			drop_fresh(u);
-			reset_pace(u);
-			u->counters[WM_UPSTREAM_C_CHANGED] += u->conf != NULL;
-			free(u->conf);
-			u->conf = strdup(b.data); /* NULL: it is made once more */
-			tell(u, r);
-		}
+	fits = r && wm_upstream_conf(&b, &u->c, r);
+	if (!fits && !u->unplanned)
+		wm_error("dns.upstream", "text=\"no memory: who is asked stays as it is\"");
+	u->unplanned = !fits; /* told once, though it is tried each second */
+	if (fits && (!u->conf || strcmp(u->conf, b.data) != 0) && !make(u, &u->resolver, b.data)) {
+		drop_fresh(u);
+		reset_pace(u);
+		u->counters[WM_UPSTREAM_C_CHANGED] += u->conf != NULL;
+		free(u->conf);
+		u->conf = strdup(b.data); /* NULL: it is made once more */
+		tell(u, r);
 	}
 	wm_buf_done(&b);
 	free(r);
@@ -338,20 +345,31 @@ static bool is_fresh(const struct wm_upstream *u, const char *name)
 	return false;
 }
 
-/* The configuration of a resolver for few names. @return false: no memory. */
-static bool small_conf(const struct wm_upstream *u, struct wm_buf *b)
+/* The configuration of a resolver that asks as @p c. @return false: no memory. */
+static bool conf_of(const struct wm_upstream *u, const struct wm_upstream_config *c,
+		    struct wm_buf *b)
 {
-	struct wm_upstream_config c = u->c;
 	struct wm_upstream_routes *r = calloc(1, sizeof(*r));
 	bool ok = false;
 
-	c.cache_max /= SMALL_SHARE;
 	if (r) {
 		usable(u, r);
-		ok = wm_upstream_conf(b, &c, r);
+		ok = wm_upstream_conf(b, c, r);
 	}
 	free(r);
 	return ok;
+}
+
+/* The same of one for few names. */
+static bool small_conf(const struct wm_upstream *u, const struct wm_statics *apart,
+		       struct wm_buf *b)
+{
+	struct wm_upstream_config c = u->c;
+
+	c.apart = apart;
+	c.cache_max /= SMALL_SHARE;
+	c.reads_anchors = true; /* one follows them, and writes their file */
+	return conf_of(u, &c, b);
 }
 
 static int make_fresh(struct wm_upstream *u)
@@ -359,8 +377,8 @@ static int make_fresh(struct wm_upstream *u)
 	struct wm_buf b;
 	int err;
 
-	wm_buf_init(&b, CONF_MAX);
-	err = small_conf(u, &b) ? make(u, &u->fresh, b.data) : -ENOMEM;
+	wm_buf_init(&b, WM_UPSTREAM_CONF_MAX);
+	err = small_conf(u, u->c.apart, &b) ? make(u, &u->fresh, b.data) : -ENOMEM;
 	wm_buf_done(&b);
 	return err;
 }
@@ -371,8 +389,8 @@ static struct wm_unbound *other_of(struct wm_upstream *u)
 	struct wm_err e = {0};
 	struct wm_buf b;
 
-	wm_buf_init(&b, CONF_MAX);
-	if (!u->other && small_conf(u, &b))
+	wm_buf_init(&b, WM_UPSTREAM_CONF_MAX);
+	if (!u->other && small_conf(u, NULL, &b))
 		(void)wm_unbound_new(u->loop, b.data, b.len, &u->other, &e);
 	wm_buf_done(&b);
 	return u->other;

@@ -17,6 +17,8 @@
 #define WM_UPSTREAM_SERVERS_MAX 8   /* servers of a domain */
 #define WM_UPSTREAM_ROUTES_MAX	16  /* domains */
 #define WM_UPSTREAM_FRESH_MAX	64  /* names: they are compared with that of each question */
+#define WM_UPSTREAM_APART_MAX	256 /* names of the operator's: a zone each, in each resolver */
+#define WM_UPSTREAM_ANCHOR_PATH 256 /* octets of a path, with its NUL */
 #define WM_UPSTREAM_NAME_MAX	253 /* octets of a name in text: RFC 1035 */
 #define WM_UPSTREAM_IP_MAX	(INET6_ADDRSTRLEN + IF_NAMESIZE)
 #define WM_UPSTREAM_SERVER_TEXT (WM_UPSTREAM_IP_MAX + WM_UPSTREAM_NAME_MAX + 8)
@@ -50,6 +52,7 @@ enum wm_upstream_mode {
 	WM_UPSTREAM_LIST,	 /* those of dns.forward */
 	WM_UPSTREAM_RECURSION,	 /* from the root down */
 };
+struct wm_statics;
 struct wm_upstream_config {
 	enum wm_upstream_mode mode;
 	struct wm_upstream_routes routes; /* of dns.forward */
@@ -59,7 +62,9 @@ struct wm_upstream_config {
 	struct wm_vip_space vips; /* ranges whose reverse zones are ours; mask 0: none are */
 	const char *root_hints, *trust_anchor; /* files, "": built in; borrowed */
 	const char *ca_file; /* authorities of servers that speak TLS, "": the system's; borrowed */
-	char anchor_path[256];	       /* file of keys that are followed; "": none are */
+	char anchor_path[WM_UPSTREAM_ANCHOR_PATH]; /* file of keys that are followed; "": none are
+						    */
+	bool reads_anchors;	       /* they are trusted, and another resolver follows them */
 	uint64_t anchor_hold_s;	       /* a new one must have been seen for so long */
 	uint64_t anchor_every_ms;      /* they are asked for so often */
 	bool validate;		       /* DNSSEC */
@@ -72,7 +77,8 @@ struct wm_upstream_config {
 	uint64_t ttl_min_s, ttl_max_s; /* of these; max 0: a day */
 	uint64_t timeout_ms;	       /* of a question */
 	unsigned questions_max, per_client_max;
-	unsigned overtake_percent; /* of the questions may be asked of two servers */
+	unsigned overtake_percent;	/* of the questions may be asked of two servers */
+	const struct wm_statics *apart; /* of wm_upstream_apart(); else NULL */
 };
 
 /* X(symbol, metric name, text) */

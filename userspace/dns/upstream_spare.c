@@ -8,8 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define CONF_MAX    65536 /* octets: as upstream.c */
-#define CACHE_SHARE 8	  /* of the memory for answers: few names are asked for here */
+#define CACHE_SHARE 8 /* of the memory for answers: few names are asked for here */
 
 struct wm_upstream_spares {
 	struct wm_loop *loop;
@@ -141,7 +140,7 @@ int wm_upstream_spares_get(struct wm_upstream_spares *s, unsigned place, struct 
 	struct wm_buf b;
 	int err = -ENOMEM;
 
-	wm_buf_init(&b, CONF_MAX);
+	wm_buf_init(&b, WM_UPSTREAM_CONF_MAX);
 	if (!s->without[place] && r) {
 		for (; r->count < s->routes->count; r->count++)
 			leave_out(s, &s->routes->at[r->count], place, &r->at[r->count]);
