@@ -72,7 +72,7 @@ struct wm_upstream {
 	struct wm_upstream_relays *relays; /* NULL: no server speaks TLS */
 	struct wm_upstream_probes *probes;
 	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
-	char source[256];
+	char source[WM_UPSTREAM_SOURCE];
 	struct wm_timer *look, *late;
 	struct wm_timer *keys; /* NULL: none are followed */
 	char keys_domain[WM_DNS_TEXT_MAX];
@@ -86,49 +86,6 @@ struct wm_upstream {
 };
 
 /* --- which servers ---------------------------------------------------------------------------- */
-static void drop_ours(const struct wm_upstream_own *own, struct wm_upstream_route *r)
-{
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < r->count; i++)
-		if (!wm_upstream_leads_here(own, &r->servers[i]))
-			r->servers[kept++] = r->servers[i];
-	r->count = kept;
-}
-
-static bool only_stubs(const struct wm_upstream_route *r)
-{
-	for (unsigned i = 0; i < r->count; i++)
-		if (!wm_upstream_is_stub(&r->servers[i]))
-			return false;
-	return true;
-}
-
-/* The first file that names another server than us counts; one that names systemd-resolved's
- * listener only where no other names what is behind it. Of those that NetworkManager wrote the last
- * counts: the one before ours, which is kept, is what it said then, and its own what it says now.
- */
-static void read_system(struct wm_upstream *u, struct wm_upstream_route *ret, char source[256])
-{
-	struct wm_upstream_route r;
-	bool generated, taken = false; /* and what was taken so far? */
-
-	ret->count = 0;
-	*source = '\0';
-	for (const char *const *f = u->c.resolv_conf; *f; f++) {
-		r = (struct wm_upstream_route){.domain = "."};
-		wm_upstream_resolv_conf(*f, &r, &generated);
-		drop_ours(&u->c.own, &r);
-		if (!r.count || (ret->count && (only_stubs(&r) || (taken && !generated))))
-			continue;
-		*ret = r;
-		taken = generated;
-		snprintf(source, 256, "%s", *f);
-		if (!only_stubs(&r) && !generated)
-			return;
-	}
-}
-
 static void gather(struct wm_upstream *u)
 {
 	struct wm_upstream_routes all = u->c.routes;
@@ -136,9 +93,9 @@ static void gather(struct wm_upstream *u)
 	char source[sizeof(u->source)] = "";
 
 	for (unsigned i = 0; i < all.count; i++)
-		drop_ours(&u->c.own, &all.at[i]);
+		wm_upstream_drop_ours(&u->c.own, &all.at[i]);
 	if (u->c.mode == WM_UPSTREAM_RESOLV_CONF && all.count < WM_UPSTREAM_ROUTES_MAX) {
-		read_system(u, &system, source);
+		wm_upstream_system(&u->c, &system, source);
 		if (system.count) {
 			all.at[all.count++] = system;
 		} else if (*u->source) {
@@ -847,31 +804,6 @@ bool wm_upstream_health(const struct wm_upstream *u, unsigned n, struct wm_upstr
 				ret->overtaken = u->overtaken[r - u->routes.at][i];
 	}
 	return true;
-}
-
-static const char *const modes[] = {"off", "resolv.conf", "list", "recursion"};
-
-const char *wm_upstream_mode_str(enum wm_upstream_mode m)
-{
-	return modes[m];
-}
-
-bool wm_upstream_mode_parse(const char *text, enum wm_upstream_mode *ret)
-{
-	for (unsigned i = 0; i < WM_ARRAY_LEN(modes); i++) {
-		if (strcmp(modes[i], text) == 0) {
-			*ret = (enum wm_upstream_mode)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-const char *wm_upstream_state_str(enum wm_upstream_state s)
-{
-	static const char *const names[] = {"unknown", "up", "down", "loops"};
-
-	return names[s];
 }
 
 void wm_upstream_note_aged(struct wm_upstream *u)

@@ -19,6 +19,15 @@ unsigned wm_upstream_resolv_conf(const char *path, struct wm_upstream_route *to,
 				 bool *ret_generated);
 /** Is it systemd-resolved's own listener, which has others behind it? */
 bool wm_upstream_is_stub(const struct wm_upstream_server *s);
+#define WM_UPSTREAM_SOURCE 256 /* octets of a file's path, its NUL included */
+/** The servers of this machine, by c->resolv_conf. The first file that names another server than us
+ *  counts; one that names systemd-resolved's listener only where no other names what is behind it.
+ *  Of those that NetworkManager wrote the last counts: the one before ours, which is kept, is what
+ *  it said then, and its own what it says now. @p source is that file, "": none names any. */
+void wm_upstream_system(const struct wm_upstream_config *c, struct wm_upstream_route *ret,
+			char source[WM_UPSTREAM_SOURCE]);
+/** Leave out servers that are ourselves. */
+void wm_upstream_drop_ours(const struct wm_upstream_own *own, struct wm_upstream_route *r);
 bool wm_upstream_server_same(const struct wm_upstream_server *a,
 			     const struct wm_upstream_server *b);
 /** Is it what @p a is connected to: the server, or the port that leads to it over TLS? */

@@ -2,6 +2,8 @@
 /* upstream_servers.c - which servers there are, from settings and from resolv.conf(5), and whether
  * one of them is this agent. */
 #include "upstream_internal.h"
+#include "userspace/base/macros.h"
+#include "userspace/base/regular.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -305,4 +307,71 @@ bool wm_upstream_is_stub(const struct wm_upstream_server *s)
 {
 	return s->port == DNS_PORT &&
 	       (strcmp(s->ip, "127.0.0.53") == 0 || strcmp(s->ip, "127.0.0.54") == 0);
+}
+
+/* --- of this machine ------------------------------------------------------------------------- */
+void wm_upstream_drop_ours(const struct wm_upstream_own *own, struct wm_upstream_route *r)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < r->count; i++)
+		if (!wm_upstream_leads_here(own, &r->servers[i]))
+			r->servers[kept++] = r->servers[i];
+	r->count = kept;
+}
+
+static bool only_stubs(const struct wm_upstream_route *r)
+{
+	for (unsigned i = 0; i < r->count; i++)
+		if (!wm_upstream_is_stub(&r->servers[i]))
+			return false;
+	return true;
+}
+
+void wm_upstream_system(const struct wm_upstream_config *c, struct wm_upstream_route *ret,
+			char source[WM_UPSTREAM_SOURCE])
+{
+	struct wm_upstream_route r;
+	bool generated, taken = false; /* and what was taken so far? */
+
+	ret->count = 0;
+	*source = '\0';
+	for (const char *const *f = c->resolv_conf; *f; f++) {
+		r = (struct wm_upstream_route){.domain = "."};
+		wm_upstream_resolv_conf(*f, &r, &generated);
+		wm_upstream_drop_ours(&c->own, &r);
+		if (!r.count || (ret->count && (only_stubs(&r) || (taken && !generated))))
+			continue;
+		*ret = r;
+		taken = generated;
+		snprintf(source, WM_UPSTREAM_SOURCE, "%s", *f);
+		if (!only_stubs(&r) && !generated)
+			return;
+	}
+}
+
+/* --- words ------------------------------------------------------------------------------------ */
+static const char *const modes[] = {"off", "resolv.conf", "list", "recursion"};
+
+const char *wm_upstream_mode_str(enum wm_upstream_mode m)
+{
+	return modes[m];
+}
+
+bool wm_upstream_mode_parse(const char *text, enum wm_upstream_mode *ret)
+{
+	for (unsigned i = 0; i < WM_ARRAY_LEN(modes); i++) {
+		if (strcmp(modes[i], text) == 0) {
+			*ret = (enum wm_upstream_mode)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *wm_upstream_state_str(enum wm_upstream_state s)
+{
+	static const char *const names[] = {"unknown", "up", "down", "loops"};
+
+	return names[s];
 }
