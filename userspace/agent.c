@@ -61,6 +61,7 @@ struct wm_agent {
 	char custom[WM_POLICY_LABEL_MAX + 1]; /* name of kernel.custom */
 	struct wm_plane_watch *watch;
 	struct wm_plane_events *events; /* of the plane; NULL: it tells nothing */
+	struct wm_config config;	/* as the settings want the kernel's */
 	struct wm_table_memory own;	/* where there is no plane: our own memory */
 	struct wm_config own_config;
 	struct wm_ttls *ttls; /* of services by name */
@@ -257,6 +258,7 @@ static int start_tables(struct wm_agent *a, struct wm_err *e)
 	else
 		mem = a->own;
 	config = wm_kernel_config(s, mem.config);
+	a->config = config;
 	if (!adopted) /* nobody reads it yet */
 		*mem.config = config;
 	if (!a->plane)
@@ -786,6 +788,7 @@ static int start_truth(struct wm_agent *a, struct wm_err *e)
 				    .tables = a->tables,
 				    .resolution = a->resolution,
 				    .plane = a->plane,
+				    .config = &a->config,
 				    .interval_ms = a->settings.kernel_truth_interval_ms,
 				    .permille = (unsigned)a->settings.kernel_truth_permille};
 

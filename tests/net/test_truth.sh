@@ -117,6 +117,7 @@ breaks "a share of tiers" set_live "$(set_of web)" 0 'set_live: web: tier 0 is d
 breaks "what a subset's set has published" sets "$(set_of first.web)" 4 'sets: first.web: entry'
 breaks "how many of a subset are up" set_live "$(set_of all.web)" 16 'set_live: all.web: counts'
 breaks "a port's set" sets "$(port_set web 9090)" 4 'sets: web:9090: entry'
+breaks "a configuration by which nothing is steered" config 0 36 'config: connect\(\) is not seen to, and should be'
 operator -X DELETE "$API/v1/waymark/policies/web" >/dev/null
 agrees "without it"
 

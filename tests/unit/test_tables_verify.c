@@ -221,3 +221,31 @@ Test(tables, what_changes_behind_the_reading_is_no_difference)
 	wm_tables_free(t);
 	free(p);
 }
+
+/* With this word nothing is steered or answered, whatever the tables say. */
+Test(tables, a_configuration_that_was_tampered_with_is_found)
+{
+	struct plane *p = plane_new();
+	struct wm_tables *t = tables_new(p);
+	struct wm_config want;
+	struct found f = {0};
+
+	p->config.flags = WM_CONFIG_F_CONNECT;
+	want = p->config;
+	p->config.flags |= WM_CONFIG_F_COMPLETE;
+	p->config.confirmed_ns = 1;
+	wm_tables_verify_config(t, &want, find, &f);
+	cr_assert_eq(f.n, 0, "that is the agent's: %s", f.text[0]);
+	p->config.flags = WM_CONFIG_F_DNS;
+	p->config.seed[1]++;
+	p->config.dns_addr4_be[0] = 7;
+	wm_tables_verify_config(t, &want, find, &f);
+	cr_assert_eq(f.n, 4);
+	cr_assert_str_eq(f.map[0], "config");
+	cr_assert_str_eq(f.text[0], "connect() is not seen to, and should be");
+	cr_assert_str_eq(f.text[1], "questions are seen to, and should not be");
+	cr_assert_str_eq(f.text[2], "names are looked for under another seed: none is found");
+	cr_assert_str_eq(f.text[3], "says other than the settings where and how DNS is answered");
+	wm_tables_free(t);
+	free(p);
+}

@@ -56,9 +56,10 @@ struct wm_truth_config { /* all borrowed */
 	struct wm_registry *registry;
 	struct wm_tables *tables;
 	struct wm_resolution *resolution;
-	struct wm_plane *plane; /* NULL: there is none */
-	uint64_t interval_ms;	/* from the end of a look to the next; 0: only when asked */
-	unsigned permille;	/* 1 to 1000 of a processor, of looks that nobody asked for */
+	struct wm_plane *plane;		/* NULL: there is none */
+	const struct wm_config *config; /* as the settings want the kernel's */
+	uint64_t interval_ms;		/* from the end of a look to the next; 0: only when asked */
+	unsigned permille; /* 1 to 1000 of a processor, of looks that nobody asked for */
 };
 struct wm_truth *wm_truth_new(const struct wm_truth_config *c); /* NULL: no memory */
 /** Who still waits is told with NULL. NULL ok. */

@@ -366,6 +366,12 @@ static void see_difference(void *arg, const char *map, const char *text)
 	     text);
 }
 
+static bool look_at_config(struct wm_truth_pass *p)
+{
+	wm_tables_verify_config(p->c.tables, p->c.config, see_difference, p);
+	return false;
+}
+
 static bool look_at_services(struct wm_truth_pass *p)
 {
 	const struct wm_service *s = wm_registry_next_service(p->c.registry, &p->at);
@@ -441,10 +447,10 @@ void wm_truth_pass_free(struct wm_truth_pass *p)
 
 bool wm_truth_pass_step(struct wm_truth_pass *p)
 {
-	static bool (*const phases[])(struct wm_truth_pass *
-				      p) = {read_sockets,   look_at_connections, look_at_instances,
-					    tell_listeners, tell_connections,	 look_at_services,
-					    look_at_empty,  look_at_entries,	 look_at_programs};
+	static bool (*const phases[])(struct wm_truth_pass * p) = {
+		read_sockets,	  look_at_connections, look_at_instances, tell_listeners,
+		tell_connections, look_at_config,      look_at_services,  look_at_empty,
+		look_at_entries,  look_at_programs};
 
 	if (p->phase < WM_ARRAY_LEN(phases) && !phases[p->phase](p)) {
 		p->phase++;

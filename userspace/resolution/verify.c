@@ -235,6 +235,32 @@ int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_differ
 	return 0;
 }
 
+/* --- what programs do at all -------------------------------------------------------------------
+ */
+void wm_tables_verify_config(struct wm_tables *t, const struct wm_config *want, wm_difference_fn fn,
+			     void *arg)
+{
+	const size_t places = offsetof(struct wm_config, dns_port_be);
+	const struct wm_config *k = t->mem.config;
+	static const struct {
+		uint32_t flag;
+		const char *what;
+	} flags[] = {{WM_CONFIG_F_CONNECT, "connect() is"}, {WM_CONFIG_F_DNS, "questions are"}};
+	const struct verify v = {t, fn, arg, NULL};
+	uint32_t have = __atomic_load_n(&k->flags, __ATOMIC_ACQUIRE);
+
+	for (unsigned i = 0; i < WM_ARRAY_LEN(flags); i++)
+		if ((have ^ want->flags) & flags[i].flag)
+			differ(&v, "config", "%s%s seen to, and should%s be", flags[i].what,
+			       have & flags[i].flag ? "" : " not",
+			       have & flags[i].flag ? " not" : "");
+	if (memcmp(k->seed, want->seed, sizeof(k->seed)) != 0)
+		differ(&v, "config", "names are looked for under another seed: none is found");
+	if (k->stale_after_ns != want->stale_after_ns || k->ttl_s != want->ttl_s ||
+	    memcmp((const char *)k + places, (const char *)want + places, sizeof(*k) - places) != 0)
+		differ(&v, "config", "says other than the settings where and how DNS is answered");
+}
+
 /* --- addresses of a source ----------------------------------------------------------------------
  */
 static void front_text(const struct wm_frontend_key *k, char *out, size_t cap)

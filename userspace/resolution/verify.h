@@ -13,6 +13,10 @@ typedef void (*wm_difference_fn)(void *arg, const char *map, const char *text);
 int wm_tables_verify(struct wm_tables *t, const struct wm_want_set *w, wm_difference_fn fn,
 		     void *arg);
 
+/** Does `config` say @p want, but for what the agent and the plane set while they run? */
+void wm_tables_verify_config(struct wm_tables *t, const struct wm_config *want, wm_difference_fn fn,
+			     void *arg);
+
 /** The same of what wm_tables_fronts_put() of these would leave. What another service has first is
  *  no difference. */
 void wm_tables_verify_fronts(struct wm_tables *t, const char *service,
