@@ -5,6 +5,7 @@
 #include "userspace/base/err.h"
 #include "userspace/base/hex.h"
 #include "userspace/base/macros.h"
+#include "userspace/base/utf8.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -123,30 +124,6 @@ static int hex_value(const char *s, unsigned digits, uint32_t *ret)
 	return 0;
 }
 
-static size_t put_utf8(char *out, uint32_t r)
-{
-	if (r < 0x80) {
-		out[0] = (char)r;
-		return 1;
-	}
-	if (r < 0x800) {
-		out[0] = (char)(0xc0 | r >> 6);
-		out[1] = (char)(0x80 | (r & 0x3f));
-		return 2;
-	}
-	if (r < 0x10000) {
-		out[0] = (char)(0xe0 | r >> 12);
-		out[1] = (char)(0x80 | (r >> 6 & 0x3f));
-		out[2] = (char)(0x80 | (r & 0x3f));
-		return 3;
-	}
-	out[0] = (char)(0xf0 | r >> 18);
-	out[1] = (char)(0x80 | (r >> 12 & 0x3f));
-	out[2] = (char)(0x80 | (r >> 6 & 0x3f));
-	out[3] = (char)(0x80 | (r & 0x3f));
-	return 4;
-}
-
 /* One escape behind the backslash, as Go has them in a string. @return octets taken, 0: none such.
  */
 static size_t unescape(const char *s, char *out, size_t *ret_len)
@@ -171,7 +148,7 @@ static size_t unescape(const char *s, char *out, size_t *ret_len)
 	}
 	if (r > 0x10ffff || (r >= 0xd800 && r <= 0xdfff))
 		return 0;
-	*ret_len = put_utf8(out, r);
+	*ret_len = wm_utf8_encode(r, out);
 	return digits + 1;
 }
 
