@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,6 +239,21 @@ Test(resolver, no_question_to_ourselves)
 		cr_assert_eq(packets, 0);
 		own[0] = server_text;
 	}
+}
+
+/* A router tells its address of the link, which means nothing without that (RFC 4007 6). */
+Test(resolver, a_name_server_of_a_link)
+{
+	const struct sockaddr_in6 *v6;
+	FILE *f = fopen(resolv, "w");
+
+	fputs("nameserver fe80::1%none0\nnameserver 127.0.0.1%lo\nnameserver fe80::53%lo\n", f);
+	fclose(f);
+	cr_assert_eq(wm_resolver_servers(resolver), 1);
+	v6 = (const struct sockaddr_in6 *)wm_resolver_server(resolver, 0);
+	cr_assert_eq(v6->sin6_family, AF_INET6);
+	cr_assert_eq(v6->sin6_scope_id, if_nametoindex("lo"));
+	cr_assert_eq(ntohs(v6->sin6_port), 53);
 }
 
 /* --- what the HTTP client makes of it ----------------------------------------------------------

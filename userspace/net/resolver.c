@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <event2/dns.h>
 #include <event2/util.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,15 +71,25 @@ struct wm_resolver {
 };
 
 /* --- configuration ---------------------------------------------------------------------------- */
-/* "address", "address:port", "[v6]:port", as evdns reads it. */
+/* "address", "address:port", "[v6]:port" as evdns reads it, "v6%link" as it does not. */
 static bool keep_address(const char *server, struct sockaddr_storage *ret)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
+	size_t at = strcspn(server, "%");
+	char bare[INET6_ADDRSTRLEN + 10]; /* with a port */
 	int len = sizeof(*ret);
 
 	*ret = (struct sockaddr_storage){0};
-	if (evutil_parse_sockaddr_port(server, (struct sockaddr *)ret, &len))
+	if (at >= sizeof(bare))
+		return false;
+	memcpy(bare, server, at);
+	bare[at] = '\0';
+	if (evutil_parse_sockaddr_port(bare, (struct sockaddr *)ret, &len))
+		return false;
+	if (server[at] && ret->ss_family == AF_INET6)
+		v6->sin6_scope_id = if_nametoindex(server + at + 1);
+	if (server[at] && !v6->sin6_scope_id)
 		return false;
 	if (ret->ss_family == AF_INET && !v4->sin_port)
 		v4->sin_port = htons(DNS_PORT);
@@ -117,6 +128,11 @@ static bool is_own(const struct wm_resolver *r, const struct sockaddr_storage *s
 	return false;
 }
 
+static socklen_t len_of(const struct sockaddr_storage *a)
+{
+	return a->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+}
+
 static void read_servers(struct wm_resolver *r)
 {
 	FILE *f = fopen(r->resolv_path, "re");
@@ -126,7 +142,9 @@ static void read_servers(struct wm_resolver *r)
 		if (sscanf(line, " nameserver %511s", server) == 1 &&
 		    keep_address(server, &r->server_addrs[r->servers]) &&
 		    !is_own(r, &r->server_addrs[r->servers]) &&
-		    !evdns_base_nameserver_ip_add(r->dns, server))
+		    !evdns_base_nameserver_sockaddr_add(
+			    r->dns, (struct sockaddr *)&r->server_addrs[r->servers],
+			    len_of(&r->server_addrs[r->servers]), 0))
 			r->servers++;
 	}
 	if (f)
