@@ -115,7 +115,7 @@ static void dials_have_the_odds(const char *what, enum wm_balance balance)
 Test(connect, sockets_get_what_the_odds_were)
 {
 	rule = (struct wm_want_rule){.head = {.tiers = 2},
-				     .spread = {.carries_pct = WM_TIERS_CARRY_PCT}};
+				     .spread = {.way[0] = {.carries_pct = WM_TIERS_CARRY_PCT}}};
 	want.rule = &rule;
 	for (unsigned i = 0; i < 10; i++) {
 		backend(i, "127.9.9.9", (uint16_t)(1000 + i), 1 + i % 3,

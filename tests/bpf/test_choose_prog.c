@@ -18,7 +18,7 @@ static struct wm_want_rule rule;
 static void ten(enum wm_balance balance)
 {
 	rule = (struct wm_want_rule){.head = {.balance = (__u8)balance, .tiers = 1},
-				     .spread = {.carries_pct = WM_TIERS_CARRY_PCT}};
+				     .spread = {.way[0] = {.carries_pct = WM_TIERS_CARRY_PCT}}};
 	want.rule = &rule;
 	for (unsigned i = 0; i < 10; i++)
 		backend(i, "127.9.9.9", (uint16_t)(1000 + i), 1 + i % 3, WM_STATE_UP);
@@ -342,7 +342,7 @@ Test(connect, failover_goes_by_weight_within_the_tier_that_has_it)
 
 	two_tiers();
 	rule.spread = (struct wm_tiers_rule){
-		.failover = true, .threshold_pct = 50, .carries_pct = WM_TIERS_CARRY_PCT};
+		.way[0] = {true, .threshold_pct = 50, .carries_pct = WM_TIERS_CARRY_PCT}};
 	for (unsigned i = 0; i < 10; i++)
 		wants[i].weight = 1 + i % 3;
 	publish();

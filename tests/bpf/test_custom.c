@@ -15,7 +15,7 @@
 #define MANY  50000
 
 static struct wm_want_rule rule = {.head = {.balance = WM_BALANCE_CUSTOM, .tiers = 1},
-				   .spread = {.carries_pct = WM_TIERS_CARRY_PCT}};
+				   .spread = {.way[0] = {.carries_pct = WM_TIERS_CARRY_PCT}}};
 static char file[64];
 
 /* kernel.custom has the example @p name now. */

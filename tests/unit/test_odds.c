@@ -47,7 +47,7 @@ static void setup(void)
 	cr_assert_eq(wm_table_memory_new(&memory), 0);
 	tables = wm_tables_new(&memory, NULL, "mesh.internal", NULL);
 	rule = (struct wm_want_rule){.head = {.tiers = 1},
-				     .spread = {.carries_pct = WM_TIERS_CARRY_PCT}};
+				     .spread = {.way[0] = {.carries_pct = WM_TIERS_CARRY_PCT}}};
 	for (unsigned i = 0; i < N; i++)
 		wants[i] = (struct wm_want_backend){.instance = i + 1,
 						    .addr4_be = htonl(0x7f000001 + i),

@@ -103,7 +103,7 @@ Test(peek, the_nearest_come_first_and_the_next_tier_behind)
 	want[2].tiers = 1;
 	want[3].tiers = 0x80;
 	rule.head.tiers = 2;
-	rule.spread.carries_pct = 140;
+	rule.spread.way[0].carries_pct = 140;
 	publish();
 	for (unsigned i = 0; i < 50; i++) {
 		unsigned got = order(0, 0);

@@ -151,7 +151,7 @@ Test(plan, the_zone_then_the_region_then_the_rest)
 	keep();
 	cr_assert_str_eq(planned("web"), "w1:1 w2:2 w3:4");
 	cr_assert_eq(rule_of("web").head.tiers, 3);
-	cr_assert_eq(rule_of("web").spread.carries_pct, 140);
+	cr_assert_eq(rule_of("web").spread.way[0].carries_pct, 140);
 	draft.p.nearest.region = "us";
 	keep();
 	cr_assert_str_eq(planned("web"), "w1:2 w2:2 w3:1", "of a region no zone is asked for");
@@ -221,7 +221,7 @@ Test(plan, failover_to_a_subset_a_service_and_a_region)
 	/* of the default subset nobody is in the region: that is no tier; what is for another
 	 * subset is not for this one */
 	cr_assert_str_eq(planned("web"), "d1:2 d2:2 w1:1");
-	cr_assert(rule_of("web").spread.failover);
+	cr_assert(rule_of("web").spread.way[0].failover);
 	draft.p.default_subset = "";
 	keep();
 	cr_assert_str_eq(planned("web"), "d1:4 d2:4 w1:1 w2:1 w3:3");
@@ -306,7 +306,7 @@ Test(plan, round_trips_tell_who_is_near_where_no_place_is_known)
 	on_node("far", "", WM_BAND_CONTINENT);
 	on_node("beyond", "", WM_BAND_BEYOND);
 	cr_assert_str_eq(planned("web"), "beyond:8 far:4 own:1 region:2 site:1 unheard:8");
-	cr_assert_eq(rule_of("web").spread.carries_pct, 140, "spills over as zones do");
+	cr_assert_eq(rule_of("web").spread.way[0].carries_pct, 140, "spills over as zones do");
 	c = selected("web");
 	cr_assert_eq(c.count, 4);
 	for (unsigned n = 0; n < 4; n++)

@@ -135,8 +135,8 @@ Test(tables, what_is_missing_or_too_much_is_found)
  * table: each is told by its name. */
 Test(tables, shares_subsets_and_ports_that_were_tampered_with_are_found)
 {
-	const struct wm_want_rule rule = {.head = {.tiers = 2},
-					  .spread = {.carries_pct = WM_TIERS_CARRY_PCT}};
+	const struct wm_want_rule rule = {
+		.head = {.tiers = 2}, .spread = {.way[0] = {.carries_pct = WM_TIERS_CARRY_PCT}}};
 	struct plane *p = plane_new();
 	struct wm_tables *t = tables_new(p);
 	struct wanted x;

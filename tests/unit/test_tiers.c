@@ -7,7 +7,7 @@
 
 #include <criterion/criterion.h>
 
-static const struct wm_tiers_rule spill = {.carries_pct = WM_TIERS_CARRY_PCT};
+static const struct wm_tiers_rule spill = {.way[0] = {.carries_pct = WM_TIERS_CARRY_PCT}};
 
 /* Shares in percent, rounded. */
 static void shares(const struct wm_tier *tiers, unsigned n, const struct wm_tiers_rule *rule,
@@ -60,7 +60,7 @@ Test(tiers, the_last_one_up_gets_everything)
 
 Test(tiers, failover_takes_the_first_above_its_threshold)
 {
-	struct wm_tiers_rule rule = {.failover = true, .threshold_pct = 50};
+	struct wm_tiers_rule rule = {.way[0] = {.failover = true, .threshold_pct = 50}};
 	struct wm_tier t[] = {{50, 100, 0}, {100, 100, 0}, {100, 100, 0}};
 
 	SHARES(t, &rule, 100, 0, 0);
@@ -71,14 +71,14 @@ Test(tiers, failover_takes_the_first_above_its_threshold)
 	SHARES(t, &rule, 100, 0, 0); /* none is above it: who has most */
 	t[0].up = 0;
 	SHARES(t, &rule, 0, 0, 100);
-	rule.threshold_pct = 1; /* anything up */
+	rule.way[0].threshold_pct = 1; /* anything up */
 	SHARES(t, &rule, 0, 100, 0);
 }
 
 /* A tier that has lost too much is left alone, if there is another. */
 Test(tiers, below_its_threshold_a_tier_is_left)
 {
-	struct wm_tiers_rule rule = {.carries_pct = 140, .threshold_pct = 50};
+	struct wm_tiers_rule rule = {.way[0] = {.carries_pct = 140, .threshold_pct = 50}};
 	struct wm_tier t[] = {{60, 100, 0}, {100, 100, 0}};
 
 	SHARES(t, &rule, 84, 16);
@@ -90,9 +90,12 @@ Test(tiers, below_its_threshold_a_tier_is_left)
 
 Test(tiers, a_split_gives_each_target_its_percent)
 {
-	struct wm_tiers_rule rule = {.carries_pct = 140, .percent = {95, 4, 1}};
+	struct wm_tiers_rule rule = spill;
 	struct wm_tier t[] = {{10, 10, 0}, {10, 10, 1}, {10, 10, 2}};
 
+	rule.percent[0] = 95;
+	rule.percent[1] = 4;
+	rule.percent[2] = 1;
 	SHARES(t, &rule, 95, 4, 1);
 	t[0].up = 0; /* its share goes to the others, in proportion */
 	SHARES(t, &rule, 0, 80, 20);
@@ -104,15 +107,18 @@ Test(tiers, a_split_gives_each_target_its_percent)
 
 Test(tiers, each_target_of_a_split_has_tiers)
 {
-	struct wm_tiers_rule rule = {.carries_pct = 140, .percent = {50, 50}};
+	struct wm_tiers_rule rule = {.percent = {50, 50}};
 	struct wm_tier t[] = {{50, 100, 0}, {100, 100, 0}, {100, 100, 1}, {100, 100, 1}};
 
+	rule.way[0] = rule.way[1] = spill.way[0];
 	SHARES(t, &rule, 35, 15, 50, 0);
+	rule.way[0].failover = true;
+	SHARES(t, &rule, 50, 0, 50, 0);
 }
 
 Test(tiers, who_has_no_percent_gets_nothing)
 {
-	struct wm_tiers_rule rule = {.carries_pct = 140, .percent = {0, 100}};
+	struct wm_tiers_rule rule = {.way[1] = {.carries_pct = 140}, .percent = {0, 100}};
 	struct wm_tier t[] = {{100, 100, 0}, {0, 100, 1}};
 
 	SHARES(t, &rule, 0, 0);
@@ -123,9 +129,7 @@ Test(tiers, who_has_no_percent_gets_nothing)
 Test(tiers, cuts_hold_together_for_any_health)
 {
 	for (int round = 0; round < 20000; round++) {
-		struct wm_tiers_rule rule = {.failover = wm_random_below(2),
-					     .threshold_pct = (uint16_t)(1 + wm_random_below(100)),
-					     .carries_pct = (uint16_t)(100 + wm_random_below(900))};
+		struct wm_tiers_rule rule = {0};
 		unsigned n = 1 + (unsigned)wm_random_below(WM_TIERS_MAX);
 		struct wm_tier t[WM_TIERS_MAX] = {{0}};
 		uint16_t cut[WM_TIERS_MAX], before = 0;
@@ -136,6 +140,11 @@ Test(tiers, cuts_hold_together_for_any_health)
 			t[i].all = wm_random_below(1ull << wm_random_below(33));
 			t[i].up = wm_random_below(3) ? wm_random_below(t[i].all + 1) : 0;
 		}
+		for (unsigned i = 0; i < WM_TIERS_MAX; i++)
+			rule.way[i] = (struct wm_tiers_way){
+				.failover = wm_random_below(2),
+				.threshold_pct = (uint16_t)(1 + wm_random_below(100)),
+				.carries_pct = (uint16_t)(100 + wm_random_below(900))};
 		for (unsigned i = 0; split && i < WM_TIERS_MAX; i++)
 			shared |= rule.percent[i] = (uint16_t)wm_random_below(101);
 		for (unsigned i = 0; i < n; i++)

@@ -228,19 +228,86 @@ static bool is_of(const struct wm_policy_target *t, const char *subset)
 	return !*t->of || strcmp(t->of, "*") == 0 || strcasecmp(t->of, subset) == 0;
 }
 
-/* @p region: of a redirect. Whose policy: the service's own, also where a split leads to it. */
-static void add_target(struct maker *m, const char *service, const char *subset, const char *region)
-{
-	const struct wm_policy *policy = wm_registry_policy(m->r, service);
-	unsigned room = m->last - m->c->count;
-	struct pool p = {.what = "all",
-			 .service = service,
-			 .subset = subset,
-			 .region = region,
-			 .fits = fits_any};
+/* What is asked for: of a split, of failover, or of who dials. */
+struct place {
+	const char *service, *subset, *region;
+};
 
+/* Where those who come for @p at are sent by redirects. @p hops: whose they are. @return false: in
+ * a circle. */
+static bool redirected(const struct wm_registry *r, struct place *at,
+		       const char *hops[WM_SELECTION_HOPS_MAX], unsigned *count)
+{
+	const struct wm_policy *p;
+
+	while ((p = wm_registry_policy(r, at->service)) && wm_policy_redirects(p)) {
+		const struct wm_policy_target *t = &p->redirect;
+
+		if (*count == WM_SELECTION_HOPS_MAX)
+			return false;
+		hops[(*count)++] = at->service;
+		if (*t->region)
+			at->region = t->region;
+		if (*t->subset)
+			at->subset = t->subset;
+		if (!*t->service || strcasecmp(t->service, at->service) == 0)
+			return true; /* its own instances, of a region */
+		at->service = t->service;
+	}
+	return true;
+}
+
+/* Of a target, whose hops nobody is told of. */
+static bool redirected_target(struct maker *m, struct place *at)
+{
+	const char *hops[WM_SELECTION_HOPS_MAX];
+	unsigned count = 0;
+
+	if (redirected(m->r, at, hops, &count))
+		return true;
+	note(m->c, "redirects of a target lead in a circle, or over more than 8 services");
+	return false;
+}
+
+static struct wm_tiers_way way_of(const struct wm_policy *p)
+{
+	return (struct wm_tiers_way){
+		.failover = p && p->select == WM_SELECT_FAILOVER,
+		.threshold_pct = p ? (uint16_t)p->nearest.threshold : 0,
+		.carries_pct = p ? (uint16_t)p->nearest.overprovisioning : WM_TIERS_CARRY_PCT,
+	};
+}
+
+static void add_failover(struct maker *m, const char *service, const struct wm_policy_target *t)
+{
+	struct place at = {*t->service ? t->service : service, t->subset, t->region};
+
+	if (redirected_target(m, &at))
+		add(m,
+		    &(struct pool){.what = "failover",
+				   .service = at.service,
+				   .subset = at.subset,
+				   .region = at.region,
+				   .fits = fits_any},
+		    false);
+}
+
+/* Whose policy: the service's own, also where a split leads to it. */
+static void add_target(struct maker *m, struct place at)
+{
+	const struct wm_policy *policy;
+	unsigned room = m->last - m->c->count;
+	struct pool p = {.what = "all", .fits = fits_any};
+
+	if (!redirected_target(m, &at))
+		return;
+	policy = wm_registry_policy(m->r, at.service);
+	p.service = at.service;
+	p.subset = at.subset;
+	p.region = at.region;
+	m->c->way[m->target] = way_of(policy);
 	/* nearness is given up before anybody is */
-	if (policy && policy->select == WM_SELECT_NEAREST && !*region && room >= NEAREST_TIERS)
+	if (policy && policy->select == WM_SELECT_NEAREST && !*p.region && room >= NEAREST_TIERS)
 		add_nearest(m, p, policy,
 			    policy->failover_count < room ? room - policy->failover_count : 0);
 	else
@@ -248,15 +315,8 @@ static void add_target(struct maker *m, const char *service, const char *subset,
 	for (uint32_t n = 0; policy && n < policy->failover_count; n++) {
 		const struct wm_policy_target *t = &policy->failover[n];
 
-		if (!is_of(t, subset_of(policy, &p)))
-			continue;
-		add(m,
-		    &(struct pool){.what = "failover",
-				   .service = *t->service ? t->service : service,
-				   .subset = t->subset,
-				   .region = t->region,
-				   .fits = fits_any},
-		    false);
+		if (is_of(t, subset_of(policy, &p)))
+			add_failover(m, at.service, t);
 	}
 }
 
@@ -265,23 +325,13 @@ static void add_target(struct maker *m, const char *service, const char *subset,
 /* Follow redirects; @p region: of the last. */
 static void follow(const struct wm_registry *r, struct wm_selection *c, const char **region)
 {
-	c->policy = wm_registry_policy(r, c->service);
-	while (c->policy && wm_policy_redirects(c->policy)) {
-		const struct wm_policy_target *t = &c->policy->redirect;
+	struct place at = {c->service, c->subset, ""};
 
-		if (c->hops_count == WM_SELECTION_HOPS_MAX) {
-			c->loops = true;
-			return;
-		}
-		c->hops[c->hops_count++] = c->service;
-		*region = t->region;
-		if (*t->subset)
-			c->subset = t->subset;
-		if (!*t->service || strcasecmp(t->service, c->service) == 0)
-			return; /* its own instances, of a region */
-		c->service = t->service;
-		c->policy = wm_registry_policy(r, c->service);
-	}
+	c->loops = !redirected(r, &at, c->hops, &c->hops_count);
+	c->service = at.service;
+	c->subset = at.subset;
+	c->policy = wm_registry_policy(r, c->service);
+	*region = at.region;
 }
 
 int wm_selection_make(const struct wm_registry *r, const char *service, const char *subset,
@@ -300,7 +350,7 @@ int wm_selection_make(const struct wm_registry *r, const char *service, const ch
 	if (!p || !p->splits_count || *ret->subset) {
 		ret->targets = 1;
 		ret->percent[0] = WM_POLICY_WHOLE;
-		add_target(&m, ret->service, ret->subset, region);
+		add_target(&m, (struct place){ret->service, ret->subset, region});
 	}
 	for (uint32_t n = 0; p && !*ret->subset && n < p->splits_count; n++) {
 		const struct wm_policy_split *s = &p->splits[n];
@@ -310,7 +360,8 @@ int wm_selection_make(const struct wm_registry *r, const char *service, const ch
 		m.last = ret->count + (WM_SELECTION_TIERS_MAX - ret->count) / left;
 		ret->targets = n + 1;
 		ret->percent[n] = s->percent;
-		add_target(&m, *s->service ? s->service : ret->service, s->subset, region);
+		add_target(&m, (struct place){*s->service ? s->service : ret->service, s->subset,
+					      region});
 	}
 	if (m.err)
 		wm_selection_done(ret);
@@ -328,13 +379,9 @@ void wm_selection_done(struct wm_selection *c)
  */
 void wm_selection_rule(const struct wm_selection *c, struct wm_tiers_rule *ret)
 {
-	const struct wm_policy *p = c->policy;
-
-	*ret = (struct wm_tiers_rule){
-		.failover = p && p->select == WM_SELECT_FAILOVER,
-		.threshold_pct = p ? (uint16_t)p->nearest.threshold : 0,
-		.carries_pct = p ? (uint16_t)p->nearest.overprovisioning : WM_TIERS_CARRY_PCT,
-	};
+	*ret = (struct wm_tiers_rule){0};
+	for (unsigned n = 0; n < WM_TIERS_MAX; n++)
+		ret->way[n] = n < c->targets ? c->way[n] : way_of(NULL);
 	for (unsigned n = 0; c->targets > 1 && n < c->targets; n++)
 		ret->percent[n] = (uint16_t)c->percent[n];
 }

@@ -32,7 +32,8 @@ struct wm_selection {
 	bool only_passing; /* as it was asked for */
 	struct wm_selection_tier tiers[WM_SELECTION_TIERS_MAX];
 	unsigned count;
-	uint32_t percent[WM_POLICY_SPLITS_MAX]; /* of targets, hundredths */
+	uint32_t percent[WM_POLICY_SPLITS_MAX];	       /* of targets, hundredths */
+	struct wm_tiers_way way[WM_POLICY_SPLITS_MAX]; /* of targets: as their own policies say */
 	unsigned targets;
 	unsigned left_out;    /* tiers for which there was no place */
 	const char *nearness; /* how it was told who is near: a sentence; "": by region and zone, or

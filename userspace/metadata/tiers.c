@@ -26,13 +26,13 @@ static unsigned fails_over_to(const struct wm_tier *tiers, unsigned n, uint16_t 
 }
 
 /* What each tier carries of WHOLE, nothing where less than @p least_pct is up. @return the sum. */
-static uint64_t carry(const struct wm_tier *tiers, unsigned n, const struct wm_tiers_rule *rule,
+static uint64_t carry(const struct wm_tier *tiers, unsigned n, const struct wm_tiers_way *way,
 		      unsigned least_pct, uint64_t carried[])
 {
 	uint64_t total = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		carried[i] = part_up(&tiers[i]) * rule->carries_pct / 100;
+		carried[i] = part_up(&tiers[i]) * way->carries_pct / 100;
 		if (tiers[i].up && !carried[i])
 			carried[i] = 1;
 		if (carried[i] > WHOLE)
@@ -45,19 +45,19 @@ static uint64_t carry(const struct wm_tier *tiers, unsigned n, const struct wm_t
 }
 
 /* The parts of one target's tiers, WHOLE in all; @return false where nothing is up. */
-static bool within(const struct wm_tier *tiers, unsigned n, const struct wm_tiers_rule *rule,
+static bool within(const struct wm_tier *tiers, unsigned n, const struct wm_tiers_way *way,
 		   uint64_t part[])
 {
 	uint64_t carried[WM_TIERS_MAX] = {0}, total = 0, left;
 
 	memset(part, 0, n * sizeof(*part));
-	total = carry(tiers, n, rule, rule->failover ? 0 : rule->threshold_pct, carried);
+	total = carry(tiers, n, way, way->failover ? 0 : way->threshold_pct, carried);
 	if (!total)
-		total = carry(tiers, n, rule, 0, carried);
+		total = carry(tiers, n, way, 0, carried);
 	if (!total)
 		return false;
-	if (rule->failover) {
-		part[fails_over_to(tiers, n, rule->threshold_pct)] = WHOLE;
+	if (way->failover) {
+		part[fails_over_to(tiers, n, way->threshold_pct)] = WHOLE;
 		return true;
 	}
 	if (total > WHOLE)
@@ -87,7 +87,7 @@ void wm_tiers_cut(const struct wm_tier *tiers, unsigned n, const struct wm_tiers
 
 		for (end = i + 1; end < n && tiers[end].target == target;)
 			end++;
-		if (!percent || !within(tiers + i, end - i, rule, part + i)) {
+		if (!percent || !within(tiers + i, end - i, &rule->way[target], part + i)) {
 			memset(part + i, 0, (end - i) * sizeof(*part));
 			continue;
 		}

@@ -13,15 +13,18 @@ struct wm_tier {
 	uint64_t up, all; /* weight of its backends */
 	uint16_t target;  /* ascending; without a split all have 0 */
 };
-struct wm_tiers_rule {
-	/* How a target shares what it gets among its tiers. false: by spilling over, each tier
-	 * takes what its healthy weight carries, the rest goes on to the next. true: all goes to
-	 * the first tier that has `threshold_pct` of its weight up, or, where none has, to the
-	 * first with the largest part up. */
+/* How a target shares what it gets among its tiers. */
+struct wm_tiers_way {
+	/* false: by spilling over, each tier takes what its healthy weight carries, the rest goes
+	 * on to the next. true: all goes to the first tier that has `threshold_pct` of its weight
+	 * up, or, where none has, to the first with the largest part up. */
 	bool failover;
 	uint16_t threshold_pct; /* failover: 1 to 100 */
 	uint16_t carries_pct;	/* spilling: what healthy weight carries: 140 is as if two fifths
 				 * more were up, so a tier may lose 28 % and keep all. 100 or more */
+};
+struct wm_tiers_rule {
+	struct wm_tiers_way way[WM_TIERS_MAX]; /* of each target */
 	uint16_t percent[WM_TIERS_MAX]; /* of each target; all 0: one target. What falls to a target
 					 * with nothing up goes to the others in proportion */
 };

@@ -146,7 +146,7 @@ static void prefer_near(const struct wm_registry *r, const struct wm_service_spe
 	}
 	ret->rule.head.tiers = (uint8_t)(tiers ? tiers : 1);
 	ret->rule.spread = (struct wm_tiers_rule){
-		.failover = true, .threshold_pct = 1, .carries_pct = WM_TIERS_CARRY_PCT};
+		.way[0] = {true, .threshold_pct = 1, .carries_pct = WM_TIERS_CARRY_PCT}};
 }
 
 /* A pod is a network namespace. */
