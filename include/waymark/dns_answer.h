@@ -425,28 +425,40 @@ static inline int wm_dns_tier_addresses(const struct wm_view *v, const struct wm
 	return (int)w->records;
 }
 
-/** The set's part of wm_dns_addresses(): of its tiers the drawn one, and where that has nobody the
- *  next. @return addresses, -1: torn. */
+/** Of the tiers of @p w the drawn one, and where that has nobody the next. @return addresses, -1:
+ *  torn. */
+static inline int wm_dns_tiers_addresses(const struct wm_view *v, const struct wm_dns_want *q,
+					 struct wm_dns_walk *w, __u8 *out)
+{
+	__u32 tiers = w->table.head.tiers;
+	int n = 0;
+
+	for (__u32 k = 0; !n && k < tiers && k < WM_TIERS_MAX; k++) {
+		n = wm_dns_tier_addresses(v, q, w, out);
+		if (!n)
+			wm_dns_walk_tier(w, w->tier + 1 < tiers ? w->tier + 1 : 0);
+	}
+	return n;
+}
+
+/** The set's part of wm_dns_addresses(). @return addresses, -1: torn. */
 static inline int wm_dns_set_addresses(const struct wm_view *v, __u32 set,
 				       const struct wm_dns_want *q, __u8 *out)
 {
 	struct wm_dns_walk w = {.ttl_s = q->ttl_s};
 	enum wm_pick p;
-	__u32 tiers;
-	int n = 0;
+	int n;
 
 	if (!wm_ups(v, set, q->type == WM_DNS_A ? WM_FAMILY_4 : WM_FAMILY_6))
 		return 0;
 	p = wm_dns_walk_begin(v, set, q->random, q->now_ns, &w);
 	if (p != WM_PICKED)
 		return p == WM_PICK_NONE ? 0 : -1;
-	tiers = w.table.head.tiers;
-	for (__u32 k = 0; !n && k < tiers && k < WM_TIERS_MAX; k++) {
-		n = wm_dns_tier_addresses(v, q, &w, out);
-		if (!n)
-			wm_dns_walk_tier(&w, w.tier + 1 < tiers ? w.tier + 1 : 0);
-	}
-	return n;
+	n = wm_dns_tiers_addresses(v, q, &w, out);
+	if (n || !wm_left_out_by_others(v, &w.table))
+		return n;
+	w.now_ns = ~0ull; /* nobody is out, as connect() has it */
+	return wm_dns_tiers_addresses(v, q, &w, out);
 }
 
 /** All of it on the host: records of @p name into @p out (even address, room for WM_DNS_GATHER_MAX

@@ -177,8 +177,8 @@ static int64_t each_once(const struct wm_instance **list, int64_t n)
 	return kept;
 }
 
-/* Who is left out by this node is not named, from the moment on that programs know. @return how
- * many stay. */
+/* Who is left out by this node is not named, from the moment on that programs know, but where
+ * connect() asks them all the same. @return how many stay. */
 static int64_t drop_ejected(struct wm_reply *r, int64_t n)
 {
 	const struct wm_instance **list = r->s->chosen;
@@ -192,7 +192,7 @@ static int64_t drop_ejected(struct wm_reply *r, int64_t n)
 	for (int64_t k = 0; k < n; k++)
 		if (!wm_tables_is_ejected(r->s->tables, list[k]->hash, list[k]->port, now_ns))
 			list[kept++] = list[k];
-	return kept;
+	return kept || !wm_tables_asks_ejected(r->s->tables, r->ask.service, r->ask.tag) ? kept : n;
 }
 
 /* Those of the tiers that connections are drawn to now. */
