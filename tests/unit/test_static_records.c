@@ -215,6 +215,26 @@ Test(static_records, a_bad_line_is_told)
 	}
 }
 
+Test(static_records, names_are_bounded)
+{
+	enum { LABELS = 64, NAMES = WM_STATIC_NAMES_MAX / LABELS, LINE = 32 + 3 * LABELS };
+	char *text = malloc((size_t)LINE * (NAMES + 1)), *at = text;
+
+	cr_assert(text);
+	for (int i = 0; i <= NAMES; i++) {
+		at += sprintf(at, "10.0.0.1 x");
+		for (int l = 1; l < LABELS; l++)
+			at += sprintf(at, ".a");
+		at += sprintf(at, "%d.mesh.internal\n", i);
+	}
+	file_with(text, (size_t)(at - text));
+	free(text);
+	config.hosts_file = path;
+	cr_assert_eq(wm_statics_read(&config, &table, &e), WM_E_LIMIT);
+	unlink(path);
+	cr_assert(strstr(e.text, ":4096: at most 262144 names are allowed"), "%s", e.text);
+}
+
 /* What is behind it would be lost without a word. */
 Test(static_records, an_octet_that_ends_texts_is_refused)
 {

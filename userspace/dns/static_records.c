@@ -16,9 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-
-#define NAMES_MAX 262144 /* with those that only have names below them */
 
 struct wm_statics {
 	struct wm_map *names;
@@ -129,6 +126,16 @@ static int no_memory(struct wm_err *e)
 	return wm_err_set(e, -ENOMEM, "out of memory");
 }
 
+/* A name was not kept. */
+static int no_name(const struct wm_statics *t, struct wm_err *e)
+{
+	if (wm_map_len(t->names) < WM_STATIC_NAMES_MAX)
+		return no_memory(e);
+	return wm_err_set(e, WM_E_LIMIT,
+			  "at most %d names are allowed, with those that names of ours end with",
+			  WM_STATIC_NAMES_MAX);
+}
+
 static bool same(const struct wm_static_record *a, const struct wm_static_line *b)
 {
 	return a->type == b->type && a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
@@ -159,7 +166,7 @@ static int add(struct wm_statics *t, const struct wm_static_line *l, struct wm_e
 	t->inside |= in_cluster(t, l->name);
 	n = name_of(t, l->name, domain != NULL);
 	if (!n || (domain && add_above(t, l->name, domain)))
-		return no_memory(e);
+		return no_name(t, e);
 	for (end = &n->records; *end; end = &(*end)->next) {
 		if (same(*end, l))
 			return 0;
@@ -320,7 +327,7 @@ int wm_statics_read(const struct wm_statics_config *c, struct wm_statics **ret, 
 	if (!t)
 		return no_memory(e);
 	t->c = c;
-	t->names = wm_map_new(NAMES_MAX);
+	t->names = wm_map_new(WM_STATIC_NAMES_MAX);
 	if (*c->domain)
 		(void)wm_static_name(c->domain, true, t->domain[0]);
 	if (*c->alt_domain)

@@ -12,9 +12,10 @@
 #include <stdint.h>
 
 #define WM_STATIC_RECORDS_MAX                                                                      \
-	65536			/* of all: hosts files that block have fewer than that a list      \
-				 */
-#define WM_STATIC_DATA_MAX 1024 /* octets of a record: one fits a datagram with EDNS */
+	65536			   /* of all: hosts files that block have fewer than that a list   \
+				    */
+#define WM_STATIC_NAMES_MAX 262144 /* with those that only have names below them */
+#define WM_STATIC_DATA_MAX  1024   /* octets of a record: one fits a datagram with EDNS */
 
 struct wm_static_record {
 	struct wm_static_record *next; /* of the name, in the order they were read */
