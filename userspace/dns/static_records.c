@@ -160,9 +160,9 @@ static int add(struct wm_statics *t, const struct wm_static_line *l, struct wm_e
 	if (domain && is_of_mesh(t, l->name, domain))
 		return wm_err_set(
 			e, WM_E_INVALID,
-			"the name is of the mesh: below our domain others than the domain, "
-			"and than those that end with service, virtual, node, addr, query, "
-			"ns, the datacenter or a label with '_', are allowed");
+			"the name is of the mesh: in our domain a record must not have the name of "
+			"the domain itself, nor one that ends with service, virtual, node, addr, "
+			"query, ns, the datacenter or a label that begins with '_'");
 	t->inside |= in_cluster(t, l->name);
 	n = name_of(t, l->name, domain != NULL);
 	if (!n || (domain && add_above(t, l->name, domain)))
