@@ -35,6 +35,7 @@ Test(upstream, servers)
 					  "1.2.3.4\n@53",
 					  "1.2.3.4#",
 					  "::1%a b",
+					  "::ffff:192.0.2.1%eth0",
 					  "1.2.3.4#a\"b",
 					  "1.2.3.4#a b.c",
 					  "@53",
@@ -46,6 +47,34 @@ Test(upstream, servers)
 	cr_assert_str_eq(parsed("192.0.2.1#Dns.Example."), "192.0.2.1@853#dns.example");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		cr_expect_str_eq(parsed(bad[i]), "refused", "%s", bad[i]);
+}
+
+Test(upstream, an_address_of_a_link_names_it)
+{
+	char text[] = ".=fe80::1", *list[] = {text, NULL};
+	struct wm_upstream_routes r;
+	struct wm_err e = {0};
+
+	cr_expect_str_eq(parsed("fe80::1"), "refused");
+	cr_expect_str_eq(parsed("febf::1@5353"), "refused");
+	cr_expect_str_eq(parsed("fe80::1%eth0@5353"), "fe80::1%eth0@5353");
+	cr_assert_eq(wm_upstream_routes_parse(list, &r, &e), WM_E_INVALID);
+	cr_expect(strstr(e.text, "of a link with %link (fe80::1%eth0)"), "%s", e.text);
+	cr_expect(strstr(e.text, "not \"fe80::1\""), "%s", e.text);
+}
+
+Test(upstream, ipv4_written_as_ipv6_is_ipv4)
+{
+	static const char *const some[] = {"127.0.0.1", NULL};
+	struct wm_upstream_own own = {.addresses = some, .port = 8600};
+	struct wm_upstream_server s;
+
+	cr_expect_str_eq(parsed("::ffff:192.0.2.1"), "192.0.2.1@53");
+	cr_expect_str_eq(parsed("::FFFF:c000:201@5353"), "192.0.2.1@5353");
+	cr_expect_str_eq(parsed("0:0:0:0:0:ffff:192.0.2.1#a.b"), "192.0.2.1@853#a.b");
+	cr_expect_str_eq(parsed("::192.0.2.1"), "::192.0.2.1@53", "this is another");
+	cr_assert_eq(wm_upstream_server_parse("::ffff:127.0.0.1@8600", &s), 0);
+	cr_expect(wm_upstream_leads_here(&own, &s));
 }
 
 static int routes(const char *text, struct wm_upstream_routes *ret)

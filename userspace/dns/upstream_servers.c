@@ -76,16 +76,31 @@ static bool read_name(const char *text, char ret[WM_UPSTREAM_NAME_MAX + 1])
 	return true;
 }
 
+/* An IPv4 address that is written as IPv6 (RFC 4291 2.5.5.2) is that of IPv4: so it is compared
+ * with others, and with ours. @return false: @p ip is none, or one of a link that it does not name
+ * (RFC 4007 6), where nobody can be asked. */
+static bool put_ip(char ip[WM_UPSTREAM_IP_MAX])
+{
+	union ip a;
+	int family = read_ip(ip, &a);
+
+	if (family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&a.v6) && !strchr(ip, '%'))
+		return false;
+	if (family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a.v6))
+		return family;
+	return !strchr(ip, '%') &&
+	       inet_ntop(AF_INET, &a.v6.s6_addr[12], ip, WM_UPSTREAM_IP_MAX) != NULL;
+}
+
 int wm_upstream_server_parse(const char *text, struct wm_upstream_server *ret)
 {
 	struct wm_upstream_server s = {.port = DNS_PORT};
 	size_t len = strcspn(text, "@#"), end;
-	union ip ip;
 
 	if (!len || len >= sizeof(s.ip))
 		return -EINVAL;
 	memcpy(s.ip, text, len);
-	if (!read_ip(s.ip, &ip))
+	if (!put_ip(s.ip))
 		return -EINVAL;
 	text += len;
 	end = strcspn(text, "#");
@@ -219,8 +234,9 @@ static int read_route(const char *text, struct wm_upstream_routes *all, struct w
 		if (wm_upstream_server_parse(p, &s))
 			return wm_err_set(
 				e, WM_E_INVALID,
-				"dns.forward: an IP address is wanted, @port behind it "
-				"if it is another than 53, #name if it speaks TLS, not \"%.64s\"",
+				"dns.forward: an IP address is wanted, of a link with %%link "
+				"(fe80::1%%eth0), @port behind it if it is another than 53, #name "
+				"if it speaks TLS, not \"%.64s\"",
 				p);
 		if (!add_server(to, &s))
 			return wm_err_set(e, WM_E_INVALID,
