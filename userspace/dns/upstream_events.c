@@ -11,7 +11,8 @@
 struct base {
 	struct ub_event_base ub;
 	struct wm_loop *loop;
-	int fd; /* that was watched last; -1 */
+	int fd;	    /* that was watched last; -1 */
+	bool heard; /* there was something to read */
 };
 
 struct event {
@@ -49,6 +50,7 @@ static void on_io(void *arg, unsigned events)
 
 	if (events & WM_IO_READ)
 		bits |= UB_EV_READ;
+	e->base->heard |= events & WM_IO_READ;
 	if (events & WM_IO_WRITE)
 		bits |= UB_EV_WRITE;
 	if (!(e->bits & UB_EV_PERSIST))
@@ -241,11 +243,17 @@ struct ub_event_base *wm_upstream_events_new(struct wm_loop *l)
 void wm_upstream_events_mark(struct ub_event_base *b)
 {
 	((struct base *)b)->fd = -1;
+	((struct base *)b)->heard = false;
 }
 
 int wm_upstream_events_fd(const struct ub_event_base *b)
 {
 	return ((const struct base *)b)->fd;
+}
+
+bool wm_upstream_events_heard(const struct ub_event_base *b)
+{
+	return ((const struct base *)b)->heard;
 }
 
 void wm_upstream_events_free(struct ub_event_base *b)

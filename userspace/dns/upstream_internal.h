@@ -92,10 +92,12 @@ struct ub_event_base;
 /** @return NULL without memory. It lives until freed; all its events must be gone before. */
 struct ub_event_base *wm_upstream_events_new(struct wm_loop *l);
 void wm_upstream_events_free(struct ub_event_base *b); /* NULL ok */
-/** Forget the socket that was watched last. */
+/** Forget the socket that was watched last, and that anything was read. */
 void wm_upstream_events_mark(struct ub_event_base *b);
 /** The socket that was watched last since then; -1: none. */
 int wm_upstream_events_fd(const struct ub_event_base *b);
+/** Has anything been read since then? */
+bool wm_upstream_events_heard(const struct ub_event_base *b);
 
 /* --- upstream_unbound.c --- */
 struct wm_unbound;
@@ -119,6 +121,8 @@ int wm_unbound_new(struct wm_loop *l, const char *conf, size_t len, struct wm_un
  *  @return 0, -ENOMEM, -EIO. */
 int wm_unbound_ask(struct wm_unbound *u, const char *name, uint16_t type, wm_unbound_fn fn,
 		   void *arg, struct wm_unbound_ask **ret);
+/** Has a server said anything since wm_unbound_ask()? */
+bool wm_unbound_heard(const struct wm_unbound *u);
 /** The server that it was asked of first, as libunbound's sockets are connected; AF_UNSPEC: of
  * none, as another asks the same, or no socket is left. Borrowed. */
 const struct sockaddr *wm_unbound_asked(const struct wm_unbound_ask *k);

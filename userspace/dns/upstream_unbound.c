@@ -136,6 +136,11 @@ int wm_unbound_ask(struct wm_unbound *u, const char *name, uint16_t type, wm_unb
 	return 0;
 }
 
+bool wm_unbound_heard(const struct wm_unbound *u)
+{
+	return wm_upstream_events_heard(u->events);
+}
+
 const struct sockaddr *wm_unbound_asked(const struct wm_unbound_ask *k)
 {
 	return (const struct sockaddr *)&k->asked;
