@@ -18,6 +18,8 @@ static int start_upstream(struct wm_dns_server *d, const struct wm_vip_space *vi
 	struct wm_upstream_config c;
 	int r = wm_config_upstream(s, vips, &c, e);
 
+	if (!r && c.mode == WM_UPSTREAM_OFF && *s->dns_forward)
+		wm_warn("dns.forward", "text=\"dns.upstream is off: these servers are not asked\"");
 	if (r || c.mode == WM_UPSTREAM_OFF)
 		return r;
 	r = wm_dns_server_upstream(d, &c);

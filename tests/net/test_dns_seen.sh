@@ -85,7 +85,8 @@ server_is late_total '[1-9][0-9]*' || server_is failures_total '[1-9][0-9]*' || 
 serve up 127.0.0.11 53 "$records"
 dns_balance
 stop_agent
-start_agent --set kernel.dns=false
+start_agent --set kernel.dns=false --set dns.forward=corp.example=127.0.0.11
+matches "servers that nobody is asked of are told" 'event=dns.forward .*dns.upstream is off' "$(cat "$TMP/agent.log")"
 check "nothing is behind the last" '[0,0]' "$(operator "$API/v1/waymark/dns/seen?after=18446744073709551615&kernel_after=18446744073709551615" | jq -c '[(.questions | length), (.kernel.questions | length)]')"
 check "without the kernel" '["own","NOERROR",1]' "$(trace web.service.mesh.internal)"
 check "a name that is not there" '["own","NXDOMAIN",0]' "$(trace none.service.mesh.internal AAAA)"
