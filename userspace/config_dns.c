@@ -142,7 +142,8 @@ int wm_config_dns_tls(const struct wm_settings *s, int64_t now_s, struct wm_err 
 	struct wm_err why = {0};
 	int r;
 
-	if (!*s->dns_tls_addresses)
+	/* a file that is not named is told of by the settings' own check */
+	if (!*s->dns_tls_addresses || !*s->dns_tls_cert_file || !*s->dns_tls_key_file)
 		return 0;
 	r = wm_server_cert_load(s->dns_tls_cert_file, s->dns_tls_key_file, &c, &why);
 	if (r)

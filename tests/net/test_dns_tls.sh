@@ -22,6 +22,7 @@ cp -p "$TMP/good.key" "$TMP/cert.key"
 try() { "$B/waymarkd" --check-config --set "node.data_dir=$TMP/data" --set kernel.enabled=false --set dns.tls_addresses=127.0.0.1 "$@" 2>&1; }
 with() { try --set "dns.tls_cert_file=$TMP/$1" --set "dns.tls_key_file=$TMP/$2" "${@:3}"; }
 matches "no certificate" "dns.tls_cert_file: wanted, as dns.tls_addresses is set" "$(try)"
+check "is told once" 1 "$(try | wc -l)"
 matches "no key" "dns.tls_key_file: wanted" "$(try --set "dns.tls_cert_file=$TMP/good.pem")"
 matches "no such file" "dns.tls_cert_file.*none.pem: No such file" "$(with none.pem good.key)"
 matches "another's key" "next.key is not the key of the certificate" "$(with good.pem next.key)"
