@@ -4,6 +4,7 @@
 
 #include "seen.h"
 #include "tls_internal.h"
+#include "userspace/base/regular.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,7 +53,7 @@ static void look(struct wm_tls_client *t)
 {
 	SSL_CTX *ctx;
 
-	if (!*t->ca_file || !wm_seen_look(&t->seen, t->ca_file))
+	if (!*t->ca_file || !wm_seen_look(&t->seen, t->ca_file) || !wm_regular_may_be(t->ca_file))
 		return;
 	ctx = context_new(t);
 	ERR_clear_error();
@@ -78,11 +79,14 @@ int wm_tls_client_new(const char *ca_file, const char *alpn, struct wm_tls_clien
 	memcpy(t->alpn + 1, alpn, len);
 	t->alpn_len = 1 + len;
 	wm_seen_look(&t->seen, ca_file); /* before it is read: what changes meanwhile is seen */
-	t->ctx = context_new(t);
+	/* to open a FIFO waits for who writes it */
+	t->ctx = wm_regular_may_be(ca_file) ? context_new(t) : NULL;
 	if (!t->ctx) {
+		unsigned long err = ERR_peek_last_error();
+
 		wm_err_set(e, WM_E_INVALID, "%s: no authority's certificate can be read: %s",
 			   *ca_file ? ca_file : "the system's authorities",
-			   ERR_reason_error_string(ERR_peek_last_error()));
+			   err ? ERR_reason_error_string(err) : "not a file");
 		ERR_clear_error();
 		wm_tls_client_free(t);
 		return WM_E_INVALID;
