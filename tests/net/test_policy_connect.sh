@@ -72,6 +72,13 @@ set_check d1 pass
 check "a redirect" "d1=20" "$(who 20)"
 at d2 db 5 eu a 1
 check "what comes there is chosen too" 2 "$(who 40 | wc -w)"
+at o1 old 6 eu a 1
+check "another, by another service" 200 "$(operator_code -X PUT "$API/v1/waymark/policies/old" -d '{"redirect": {"service": "db"}}')"
+policy '{"split": [{"percent": 0, "service": "web"}, {"percent": 100, "service": "old"}]}'
+check "of a split's target" "d1 d2" "$(who 40 | sed 's/=[0-9]*//g')"
+set_check d2 fail
+check "as who is there does" "d1=20" "$(who 20)"
+set_check d2 pass
 
 # --- subsets have names and addresses of their own
 policy "{$SUBSETS, \"balance\": \"round_robin\"}"

@@ -251,6 +251,53 @@ Test(plan, a_redirect_goes_on_by_the_other_policy)
 	cr_assert_str_eq(planned("web"), "");
 }
 
+/* Of a split and of failover, as of who dials: the service's own instances may be gone. */
+Test(plan, a_target_is_where_it_redirects_to)
+{
+	web();
+	instance("o1", "old", "eu", "a", "1");
+	policy("old")->redirect.service = "db";
+	keep();
+	policy("web");
+	draft.splits[0] = (struct wm_policy_split){9000, "web", ""};
+	draft.splits[1] = (struct wm_policy_split){1000, "old", ""};
+	draft.p.splits_count = 2;
+	keep();
+	cr_assert_str_eq(planned("web"), "d1:2 d2:2 w1:1 w2:1 w3:1");
+	policy("web")->select = WM_SELECT_FAILOVER;
+	draft.failover[0] = (struct wm_policy_target){"*", "old", "", "us"};
+	draft.p.failover_count = 1;
+	keep();
+	cr_assert_str_eq(planned("web"), "d2:2 w1:1 w2:1 w3:1", "there, of the region");
+	policy("db")->redirect.service = "old";
+	keep();
+	cr_assert_str_eq(planned("web"), "w1:1 w2:1 w3:1", "a circle leads nowhere");
+}
+
+/* Not that of the service that splits: half of db's weight is down, and all of its part stays. */
+Test(plan, a_target_shares_among_its_tiers_as_its_own_policy_says)
+{
+	struct wm_want_rule r;
+
+	web();
+	instance("x1", "cache", "eu", "a", "1");
+	policy("db")->select = WM_SELECT_FAILOVER;
+	draft.p.nearest.threshold = 50;
+	draft.failover[0] = (struct wm_policy_target){"*", "cache", "", ""};
+	draft.p.failover_count = 1;
+	keep();
+	policy("web");
+	draft.splits[0] = (struct wm_policy_split){5000, "", ""};
+	draft.splits[1] = (struct wm_policy_split){5000, "db", ""};
+	draft.p.splits_count = 2;
+	keep();
+	r = rule_of("web");
+	cr_assert_eq(r.head.tiers, 3);
+	cr_assert(!r.spread.way[0].failover && !r.spread.way[0].threshold_pct);
+	cr_assert(r.spread.way[1].failover && r.spread.way[1].threshold_pct == 50);
+	cr_assert_eq(r.spread.way[0].carries_pct, WM_TIERS_CARRY_PCT);
+}
+
 Test(plan, a_redirect_within_a_service_is_to_a_region)
 {
 	web();
