@@ -119,17 +119,15 @@ static const char *verdict(const struct wm_selection *c, const struct wm_outcome
 					   [WM_NONE_DRAINING] = "refused",
 					   [WM_NONE_ANY] = "refused",
 					   [WM_NONE_PASS] = "passed on"};
-	uint32_t when = c->policy ? c->policy->when_none : WM_NONE_REFUSE;
-
 	if (c->loops)
 		return "refused";
 	if (o->up || o->panic)
 		return "chosen";
-	if (when == WM_NONE_DRAINING && o->draining)
+	if (c->when_none == WM_NONE_DRAINING && o->draining)
 		return "a draining one is chosen";
-	if (when == WM_NONE_ANY && o->instances)
+	if (c->when_none == WM_NONE_ANY && o->instances)
 		return "any is chosen";
-	return none[when];
+	return none[c->when_none];
 }
 
 static void put_notes(struct wm_json *j, const struct wm_selection *c)
@@ -167,8 +165,7 @@ static void put_choice(struct wm_json *j, const struct wm_api *a, const struct w
 	wm_json_ku(j, "up", o.up);
 	wm_json_ku(j, "instances", o.instances);
 	wm_json_kb(j, "panic", o.panic);
-	wm_json_ks(j, "when_none",
-		   wm_policy_word("", "when_none", c->policy ? c->policy->when_none : 0));
+	wm_json_ks(j, "when_none", wm_policy_word("", "when_none", c->when_none));
 	wm_json_ks(j, "verdict", verdict(c, &o));
 	put_notes(j, c);
 }

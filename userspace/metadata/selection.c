@@ -344,6 +344,10 @@ int wm_selection_make(const struct wm_registry *r, const char *service, const ch
 	*ret = (struct wm_selection){
 		.service = service, .subset = subset, .only_passing = only_passing, .nearness = ""};
 	follow(r, ret, &region);
+	/* behind redirects the last decides; without a policy, who sent there */
+	p = ret->policy ? ret->policy : wm_registry_policy(r, service);
+	ret->when_none =
+		wm_selection_none(p, wm_registry_specs(r) ? wm_registry_spec(r, service) : NULL);
 	if (ret->loops)
 		return 0;
 	p = ret->policy;

@@ -28,8 +28,9 @@ struct wm_selection {
 	const struct wm_policy *policy; /* of that service; NULL: none */
 	const char *hops[WM_SELECTION_HOPS_MAX];
 	unsigned hops_count;
-	bool loops;	   /* redirects lead in a circle: nobody is selected */
-	bool only_passing; /* as it was asked for */
+	bool loops;	    /* redirects lead in a circle: nobody is selected */
+	uint32_t when_none; /* WM_NONE_*: where nobody is usable */
+	bool only_passing;  /* as it was asked for */
 	struct wm_selection_tier tiers[WM_SELECTION_TIERS_MAX];
 	unsigned count;
 	uint32_t percent[WM_POLICY_SPLITS_MAX];	       /* of targets, hundredths */
@@ -40,6 +41,16 @@ struct wm_selection {
 			       * nobody asked. Static */
 	char why[256];	      /* a filter is none, or took too long; "" is all well */
 };
+/** What is done where nobody is usable: as policy @p p says; NULL: none. Of a source's service, @p
+ * spec, who is stopping and serves still is asked then, as kube-proxy does. What a policy falls
+ * back to cannot be told from what it states. */
+static inline uint32_t wm_selection_none(const struct wm_policy *p,
+					 const struct wm_service_spec *spec)
+{
+	uint32_t said = p ? p->when_none : WM_NONE_REFUSE;
+
+	return spec && said == WM_NONE_REFUSE ? WM_NONE_DRAINING : said;
+}
 /** @param subset "": as the policy says. An unknown service has no instances.
  *  @param only_passing one with a warning takes no connections (dns.only_passing).
  *  @return 0, -ENOMEM. Cost: O(instances) for each tier, and the filters. */

@@ -158,14 +158,6 @@ static void keep_affinity(const struct wm_service_spec *s, struct wm_table_head 
 	h->flags |= 1 + WM_HASH_ON_NETNS;
 }
 
-/* Who is stopping and serves still is asked where nobody else is there, as kube-proxy does. What a
- * policy falls back to cannot be told from what it states. */
-static void ask_draining(struct wm_table_head *h)
-{
-	if (h->when_none == WM_NONE_REFUSE)
-		h->when_none = WM_NONE_DRAINING;
-}
-
 static void apply_spec(const struct wm_registry *r, const struct wm_service_spec *s,
 		       const struct wm_plan_here *here, bool outside, struct wm_plan *ret)
 {
@@ -177,7 +169,7 @@ static void apply_spec(const struct wm_registry *r, const struct wm_service_spec
 	else if (s->prefer != WM_SPEC_ANYWHERE && !chosen)
 		prefer_near(r, s, here, ret);
 	keep_affinity(s, &ret->rule.head);
-	ask_draining(&ret->rule.head);
+	ret->rule.head.when_none = (__u8)wm_selection_none(ret->policy, s);
 }
 
 /* --- all of it ----------------------------------------------------------------------------------
