@@ -21,7 +21,7 @@ part() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -r '.level + " " + (.kerne
 rule() { "$CTL" "${AT[@]}" --json dns trace "$@" | jq -r .rule; }
 
 # --- what answered
-printf '{"dns": {"records": ["www.corp 60 CNAME web.service.mesh.internal", "corp 60 MX 10 mail.corp"]}}' >"$TMP/settings.json"
+printf '{"dns": {"records": ["www.corp 60 CNAME web.service.mesh.internal", "corp 60 MX 10 mail.corp", "out.corp CNAME a.example"]}}' >"$TMP/settings.json"
 start_agent --config "$TMP/settings.json" --set dns.upstream=list --set dns.forward=.=127.0.0.11 --set dns.kernel_cache_after=2
 register web-1 web 127.1.0.1 80 >/dev/null
 in_kernel() { [ "$(trace web.service.mesh.internal)" = '["kernel","NOERROR",1]' ]; }
@@ -45,6 +45,13 @@ matches "SOA" "^mesh.internal. SOA ns.mesh.internal. hostmaster.mesh.internal. [
 for none in TYPE0 TYPE65536 TYPE TYPE1x; do
 	matches "no type" "'$none' is no type that is known here" "$("$CTL" "${AT[@]}" dns trace a.example $none 2>&1)"
 done
+
+# what an alias of ours leads others to is one answer
+last_seen() { operator "$API/v1/waymark/dns/seen?kernel_after=18446744073709551615" | jq .last; }
+before=$(last_seen)
+check "an alias that leads out" "a.example." "$(ask out.corp | head -n 1)"
+check "the same over TCP" "a.example." "$(ask +tcp out.corp | head -n 1)"
+check "each is noted once" $((before + 2)) "$(last_seen)"
 
 # whose it is, and which part of the kernel has it
 virtual=$(vip4 web | awk -F. '{print $4 "." $3 "." $2 "." $1 ".in-addr.arpa"}')

@@ -92,6 +92,7 @@ static void follow(struct wm_reply *r, const uint8_t *target, size_t at)
 								 : target[i];
 	r->question = target;
 	wm_reply_ask(r, folded, len);
+	wm_reply_led_to(r);
 	if (r->ask.kind == WM_ASK_OUTSIDE)
 		lead(r, folded, len);
 	else if (r->ask.kind != WM_ASK_REVERSE)

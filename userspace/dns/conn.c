@@ -126,12 +126,17 @@ static bool conn_append(struct wm_dns_conn *c, const uint8_t *answer, size_t n)
 	return true;
 }
 
+bool wm_dns_conn_lead(struct wm_dns_conn *c, const uint8_t *query, size_t len)
+{
+	return wm_dns_lead_query(c->s, c, c->stream.fd, &c->passed, query, len);
+}
+
 /* Its answer may come later than those to what follows: RFC 7766 6.2.1.1. @return false: no memory.
  */
 static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 {
 	struct wm_dns_server *s = c->s;
-	size_t n;
+	size_t n = 0;
 	int asked;
 
 	wm_dns_received(s, true);
@@ -141,15 +146,17 @@ static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	if (wm_dns_pass_query(s, c, c->stream.fd, &c->passed, query, len))
 		return true;
 	asked = wm_dns_park_query(s, c, &c->parked, query, len);
-	if (asked == 1)
-		return true;
-	c->waiting--;
-	n = asked ? wm_dns_servfail(s, query, len, s->answer, WM_DNS_TCP_MAX)
-		  : wm_dns_respond_to(s, (struct sockaddr *)&c->from, query, len, true, s->answer,
+	if (!asked) {
+		n = wm_dns_respond_to(s, (struct sockaddr *)&c->from, query, len, true, s->answer,
 				      WM_DNS_TCP_MAX);
-	c->waiting++;
-	if (wm_dns_lead_query(s, c, c->stream.fd, &c->passed, query, len))
+		asked = wm_dns_park_led_query(s, c, &c->parked, query, len);
+	}
+	if (asked == 1 || (!asked && wm_dns_conn_lead(c, query, len)))
 		return true;
+	if (asked)
+		n = wm_dns_servfail(s, query, len, s->answer, WM_DNS_TCP_MAX);
+	else
+		wm_dns_say(s);
 	c->waiting--;
 	return !n || conn_append(c, s->answer, n);
 }

@@ -178,6 +178,9 @@ struct wm_reply {
 	/* an alias leads to this name of others, folded, and it has no more to say; 0: none does */
 	size_t lead_len, lead_end; /* where its last record ends in the message */
 	uint8_t lead[WM_NAME_BUF];
+	/* services that aliases led to, whether they are here or not */
+	unsigned led_count;
+	char led[WM_DNS_CHAIN_MAX + 1][WM_DNS_SERVICE_MAX + 1];
 };
 /** A and AAAA of a service, from the tables. @return records, 0. */
 unsigned wm_reply_addresses(struct wm_reply *r, uint16_t type);
@@ -233,6 +236,8 @@ void wm_reply_apex(struct wm_reply *r);
  *  where there are none; without header and OPT. As of any reply, it may lead on. */
 void wm_reply_led(struct wm_dns_server *s, const struct wm_dns_query *q, bool tcp,
 		  const uint8_t *target, size_t len, size_t at);
+/** An alias led to what r->ask tells of: if it is a service, it is one of r->led. */
+void wm_reply_led_to(struct wm_reply *r);
 /** Addresses of this agent's node. */
 void wm_reply_own_node(struct wm_reply *r);
 /** The same as wm_ready_config.remake of a server. */
@@ -243,8 +248,9 @@ uint32_t wm_service_ttl(const struct wm_reply *r, const char *service);
 /** The service that a query asks for. @return false: none. */
 bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len,
 		       char ret[WM_DNS_SERVICE_MAX + 1]);
-/** The answer that wm_dns_respond_to() has just made is not given: its query has another outcome.
- */
+/** The answer that wm_dns_respond_to() has just made is given: it is noted. */
+void wm_dns_say(struct wm_dns_server *s);
+/** It is not: its query has another outcome. */
 void wm_dns_unsay(struct wm_dns_server *s);
 /** SERVFAIL to a query that wm_dns_service_of() read, counted. */
 size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len, uint8_t *out,
@@ -309,6 +315,14 @@ int wm_dns_park(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t 
 /** The same of a query of @p c, on @p list until wm_dns_conn_answered(). */
 int wm_dns_park_query(struct wm_dns_server *s, struct wm_dns_conn *c,
 		      struct wm_dns_parked_list *list, const uint8_t *query, size_t len);
+/** The same behind wm_dns_respond_to(), for services that aliases in its answer led to. */
+int wm_dns_park_led(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len);
+int wm_dns_park_led_query(struct wm_dns_server *s, struct wm_dns_conn *c,
+			  struct wm_dns_parked_list *list, const uint8_t *query, size_t len);
+/** Ask for the services that aliases in what was just made led to, one after the other. @return 0:
+ *  all are here, or nobody brings them; 1: @p done is called, as of struct wm_dns_lookup; else an
+ *  error. */
+int wm_dns_ask_led(struct wm_dns_server *s, void (*done)(void *arg, int code), void *arg);
 /** Nobody waits for these any more. */
 void wm_dns_unpark(struct wm_dns_server *s, struct wm_dns_parked_list *list);
 
@@ -410,7 +424,9 @@ void wm_dns_conn_close(struct wm_dns_conn *c);
 void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len);
 /** Whose it is. */
 const struct sockaddr_storage *wm_dns_conn_from(const struct wm_dns_conn *c);
-/** Close those that wait for a service. */
+/** wm_dns_lead_query() with its socket and list. */
+bool wm_dns_conn_lead(struct wm_dns_conn *c, const uint8_t *query, size_t len);
+/** Close those of which a query waits for a service. */
 void wm_dns_conns_unpark(struct wm_dns_server *s);
 
 /* --- static_ready.c --- */
@@ -459,9 +475,10 @@ struct wm_dns_server {
 	unsigned conns_count;
 	struct wm_tls_server *tls;	     /* NULL: none is spoken */
 	struct wm_dns_clients *conn_clients; /* by connections */
-	size_t conns_owe;      /* octets of answers that their clients have not taken */
-	struct wm_reply reply; /* scratch: large */
-	uint8_t answer[65536]; /* scratch of a TCP answer */
+	size_t conns_owe;	 /* octets of answers that their clients have not taken */
+	struct wm_reply reply;	 /* scratch: large */
+	struct wm_dns_made made; /* of it: wm_dns_say() */
+	uint8_t answer[65536];	 /* scratch of a TCP answer */
 	uint8_t records[WM_DNS_GATHER_MAX * WM_DNS_RR_AAAA] __attribute__((aligned(8)));
 	const struct wm_instance **chosen; /* scratch of an SRV answer */
 	size_t chosen_cap;

@@ -21,26 +21,66 @@ struct wm_dns_parked {
 	uint8_t query[];
 };
 
-static size_t make_answer(struct wm_dns_parked *p, int code)
+static struct msghdr head_of(struct wm_dns_parked *p, struct iovec *iov)
+{
+	return (struct msghdr){.msg_name = &p->from,
+			       .msg_namelen = p->from_len,
+			       .msg_iov = iov,
+			       .msg_iovlen = 1,
+			       .msg_control = p->control,
+			       .msg_controllen = p->control_len};
+}
+
+static void on_known(void *arg, int code);
+
+int wm_dns_ask_led(struct wm_dns_server *s, void (*done)(void *arg, int code), void *arg)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && s->lookup.ask && i < s->reply.led_count; i++)
+		r = s->lookup.ask(s->lookup.arg, s->reply.led[i], done, arg);
+	return r;
+}
+
+static int ask_led(struct wm_dns_parked *p)
+{
+	int r = wm_dns_ask_led(p->s, on_known, p);
+
+	if (r)
+		wm_dns_unsay(p->s);
+	return r;
+}
+
+/* @return 1: it is not whole, @p p waits for what it leads to; else whether it failed. */
+static int make_answer(struct wm_dns_parked *p, int code, size_t *ret_len)
 {
 	struct wm_dns_server *s = p->s;
 	bool tcp = p->conn;
 
-	if (code)
-		return wm_dns_servfail(s, p->query, p->len, s->answer, sizeof(s->answer));
-	return wm_dns_respond_to(s, (struct sockaddr *)&p->from, p->query, p->len, tcp, s->answer,
-				 tcp ? WM_DNS_TCP_MAX : WM_DNS_EDNS_MAX);
+	if (!code) {
+		*ret_len = wm_dns_respond_to(s, (struct sockaddr *)&p->from, p->query, p->len, tcp,
+					     s->answer, tcp ? WM_DNS_TCP_MAX : WM_DNS_EDNS_MAX);
+		code = ask_led(p);
+	}
+	if (code && code != 1)
+		*ret_len = wm_dns_servfail(s, p->query, p->len, s->answer, sizeof(s->answer));
+	return code;
+}
+
+/* Others are asked for what the answer that was just made leads to. */
+static bool lead_on(struct wm_dns_parked *p)
+{
+	struct iovec iov = {p->query, p->len};
+	struct msghdr h = head_of(p, &iov);
+
+	return p->conn ? wm_dns_conn_lead(p->conn, p->query, p->len)
+		       : wm_dns_lead_datagram(p->s, p->fd, &h, p->len);
 }
 
 static void send_datagram(struct wm_dns_parked *p, size_t len)
 {
 	struct iovec iov = {p->s->answer, len};
-	struct msghdr h = {.msg_name = &p->from,
-			   .msg_namelen = p->from_len,
-			   .msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = p->control_len ? p->control : NULL,
-			   .msg_controllen = p->control_len};
+	struct msghdr h = head_of(p, &iov);
 
 	if (len && sendmsg(p->fd, &h, MSG_DONTWAIT) < 0)
 		p->s->counters[WM_DNS_C_UNSENT]++;
@@ -51,10 +91,20 @@ static void on_known(void *arg, int code)
 	struct wm_dns_parked *p = arg;
 	struct wm_dns_conn *conn = p->conn;
 	struct wm_dns_server *s = p->s;
-	size_t len = make_answer(p, code);
+	size_t len = 0;
 
+	code = make_answer(p, code, &len);
+	if (code == 1)
+		return;
+	/* its connection may end before this does */
 	LIST_REMOVE(p, entry);
 	s->parked_count--;
+	if (lead_on(p)) {
+		free(p);
+		return;
+	}
+	if (!code)
+		wm_dns_say(s);
 	if (!conn)
 		send_datagram(p, len);
 	free(p);
@@ -75,14 +125,17 @@ static struct wm_dns_parked *parked_new(struct wm_dns_server *s, const uint8_t *
 	return p;
 }
 
-/* @return as wm_dns_park(); @p p is freed unless it waits. */
-static int park(struct wm_dns_parked *p, struct wm_dns_parked_list *list)
+/* @p led: for what the answer that was just made led to. @return as wm_dns_park(); @p p is freed
+ * unless it waits. */
+static int park(struct wm_dns_parked *p, struct wm_dns_parked_list *list, bool led)
 {
 	struct wm_dns_server *s = p->s;
 	char service[WM_DNS_SERVICE_MAX + 1];
 	int r = 0;
 
-	if (wm_dns_service_of(s, p->query, p->len, service))
+	if (led)
+		r = ask_led(p);
+	else if (wm_dns_service_of(s, p->query, p->len, service))
 		r = s->lookup.ask(s->lookup.arg, service, on_known, p);
 	if (r == 1) {
 		LIST_INSERT_HEAD(list, p, entry);
@@ -93,13 +146,11 @@ static int park(struct wm_dns_parked *p, struct wm_dns_parked_list *list)
 	return r;
 }
 
-int wm_dns_park(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len)
+static int park_datagram(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len,
+			 bool led)
 {
-	struct wm_dns_parked *p;
+	struct wm_dns_parked *p = parked_new(s, h->msg_iov->iov_base, len);
 
-	if (!s->lookup.ask)
-		return 0;
-	p = parked_new(s, h->msg_iov->iov_base, len);
 	if (!p)
 		return 0;
 	p->fd = fd;
@@ -107,22 +158,47 @@ int wm_dns_park(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t 
 	memcpy(&p->from, h->msg_name, p->from_len);
 	p->control_len = h->msg_controllen <= sizeof(p->control) ? h->msg_controllen : 0;
 	memcpy(p->control, h->msg_control, p->control_len);
-	return park(p, &s->parked);
+	return park(p, &s->parked, led);
+}
+
+static int park_query(struct wm_dns_server *s, struct wm_dns_conn *c,
+		      struct wm_dns_parked_list *list, const uint8_t *query, size_t len, bool led)
+{
+	struct wm_dns_parked *p = parked_new(s, query, len);
+
+	if (!p)
+		return 0;
+	p->conn = c;
+	p->from = *wm_dns_conn_from(c);
+	return park(p, list, led);
+}
+
+int wm_dns_park(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len)
+{
+	return s->lookup.ask ? park_datagram(s, fd, h, len, false) : 0;
 }
 
 int wm_dns_park_query(struct wm_dns_server *s, struct wm_dns_conn *c,
 		      struct wm_dns_parked_list *list, const uint8_t *query, size_t len)
 {
-	struct wm_dns_parked *p;
+	return s->lookup.ask ? park_query(s, c, list, query, len, false) : 0;
+}
 
-	if (!s->lookup.ask)
-		return 0;
-	p = parked_new(s, query, len);
-	if (!p)
-		return 0;
-	p->conn = c;
-	p->from = *wm_dns_conn_from(c);
-	return park(p, list);
+/* May somebody bring what the answer that was just made led to? */
+static bool may_be_brought(const struct wm_dns_server *s)
+{
+	return s->lookup.ask && s->reply.led_count;
+}
+
+int wm_dns_park_led(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len)
+{
+	return may_be_brought(s) ? park_datagram(s, fd, h, len, true) : 0;
+}
+
+int wm_dns_park_led_query(struct wm_dns_server *s, struct wm_dns_conn *c,
+			  struct wm_dns_parked_list *list, const uint8_t *query, size_t len)
+{
+	return may_be_brought(s) ? park_query(s, c, list, query, len, true) : 0;
 }
 
 void wm_dns_unpark(struct wm_dns_server *s, struct wm_dns_parked_list *list)

@@ -417,6 +417,17 @@ void wm_reply_ask(struct wm_reply *r, const uint8_t *folded, size_t len)
 	r->ordered = false;
 }
 
+static bool is_of_service(const struct wm_dns_ask *ask)
+{
+	return (ask->kind == WM_ASK_SERVICE || ask->kind == WM_ASK_VIRTUAL) && *ask->service;
+}
+
+void wm_reply_led_to(struct wm_reply *r)
+{
+	if (is_of_service(&r->ask) && r->led_count <= WM_DNS_CHAIN_MAX)
+		memcpy(r->led[r->led_count++], r->ask.service, sizeof(r->ask.service));
+}
+
 bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len,
 		       char ret[WM_DNS_SERVICE_MAX + 1])
 {
@@ -433,7 +444,7 @@ bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len
 		folded[i] =
 			name[i] >= 'A' && name[i] <= 'Z' ? (uint8_t)(name[i] + 'a' - 'A') : name[i];
 	wm_ask_parse(s, folded, q.name_len, &ask);
-	if ((ask.kind != WM_ASK_SERVICE && ask.kind != WM_ASK_VIRTUAL) || !*ask.service)
+	if (!is_of_service(&ask))
 		return false;
 	memcpy(ret, ask.service, sizeof(ask.service));
 	return true;
@@ -458,7 +469,7 @@ static void begin(struct wm_dns_server *s, const struct wm_dns_query *q, bool tc
 	r->tcp = tcp;
 	r->truncated = false;
 	r->zone = NULL;
-	r->chain = 0;
+	r->chain = r->led_count = 0;
 	r->changing = false;
 	memset(r->sources, 0, sizeof(r->sources));
 	r->sources_count = 1; /* WM_READY_ALL */
@@ -486,6 +497,7 @@ void wm_reply_led(struct wm_dns_server *s, const struct wm_dns_query *q, bool tc
 	r->lead_len = 0;
 	r->question = target;
 	wm_reply_ask(r, target, len);
+	wm_reply_led_to(r);
 	answer(r);
 	wm_reply_own(&r->w, from, at);
 }
@@ -596,7 +608,7 @@ static size_t respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 	enum wm_dns_verdict v;
 	size_t room = WM_DNS_TCP_MAX, alone;
 
-	s->reply.lead_len = 0;
+	s->reply.lead_len = s->reply.led_count = 0;
 	s->reply.w.opt_at = 0;
 	if (len < WM_DNS_HEADER_LEN || len > UINT16_MAX || query[2] & (WM_DNS_QR >> 8) ||
 	    cap < WM_DNS_UDP_MAX) {
@@ -640,14 +652,23 @@ size_t wm_dns_respond_to(struct wm_dns_server *s, const struct sockaddr *from, c
 	s->from = from;
 	m.answer_len = respond(s, query, len, tcp, out, cap);
 	m.took_ns = wm_clock_ns() - begun_ns;
-	wm_dns_note(s, &m);
+	s->made = m;
 	s->from = NULL;
 	return m.answer_len;
+}
+
+void wm_dns_say(struct wm_dns_server *s)
+{
+	wm_dns_note(s, &s->made);
 }
 
 size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len, bool tcp,
 		      uint8_t *out, size_t cap)
 {
+	size_t n;
+
 	wm_dns_received(s, tcp);
-	return wm_dns_respond_to(s, NULL, query, len, tcp, out, cap);
+	n = wm_dns_respond_to(s, NULL, query, len, tcp, out, cap);
+	wm_dns_say(s);
+	return n;
 }

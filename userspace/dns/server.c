@@ -76,7 +76,7 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	const struct sockaddr *from = h->msg_name;
 	size_t len = b->in[i].msg_len;
 	enum wm_rated rated;
-	size_t made;
+	size_t made = 0;
 	int asked;
 
 	wm_dns_received(k->s, false);
@@ -89,14 +89,18 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	if (wm_dns_pass_datagram(k->s, k->fd, h, len))
 		return 0;
 	asked = wm_dns_park(k->s, k->fd, h, len);
+	if (!asked) {
+		made = wm_dns_respond_to(k->s, from, b->query[i], len, false, b->answer[i],
+					 sizeof(b->answer[i]));
+		asked = wm_dns_park_led(k->s, k->fd, h, len);
+	}
 	if (asked)
 		return asked == 1 ? 0
 				  : wm_dns_servfail(k->s, b->query[i], len, b->answer[i],
 						    sizeof(b->answer[i]));
-	made = wm_dns_respond_to(k->s, from, b->query[i], len, false, b->answer[i],
-				 sizeof(b->answer[i]));
 	if (wm_dns_lead_datagram(k->s, k->fd, h, len))
 		return 0;
+	wm_dns_say(k->s);
 	rated = made ? wm_dns_rate_made(k->s, from, b->query[i], len, b->answer[i])
 		     : WM_RATED_ANSWER;
 	return rated == WM_RATED_ANSWER ? made : rated_datagram(k->s, b, i, rated);
