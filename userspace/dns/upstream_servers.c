@@ -264,8 +264,9 @@ static bool same_ip(int family, const union ip *a, const void *b)
 	return memcmp(a, b, family == AF_INET ? 4 : 16) == 0;
 }
 
-/* Is it an address of a link of ours, or of loopback? */
-static bool is_local(int family, const union ip *ip)
+/* Is it an address of a link of ours, or of loopback? @p link: that it is of, which others may have
+ * on theirs; NULL: of any. */
+static bool is_local(int family, const union ip *ip, const char *link)
 {
 	struct ifaddrs *all, *i;
 	bool found = family == AF_INET ? ntohl(ip->v4.s_addr) >> 24 == IN_LOOPBACKNET
@@ -274,7 +275,8 @@ static bool is_local(int family, const union ip *ip)
 	if (found || getifaddrs(&all))
 		return found;
 	for (i = all; i && !found; i = i->ifa_next) {
-		if (!i->ifa_addr || i->ifa_addr->sa_family != family)
+		if (!i->ifa_addr || i->ifa_addr->sa_family != family ||
+		    (link && strcmp(link, i->ifa_name) != 0))
 			continue;
 		found = same_ip(
 			family, ip,
@@ -286,7 +288,7 @@ static bool is_local(int family, const union ip *ip)
 	return found;
 }
 
-static bool listens(const char *const *addresses, int family, const union ip *ip)
+static bool listens(const char *const *addresses, int family, const union ip *ip, const char *link)
 {
 	static const union ip any;
 	union ip a;
@@ -294,7 +296,8 @@ static bool listens(const char *const *addresses, int family, const union ip *ip
 	for (; addresses && *addresses; addresses++) {
 		if (read_ip(*addresses, &a) != family)
 			continue;
-		if (same_ip(family, &a, ip) || (same_ip(family, &a, &any) && is_local(family, ip)))
+		if (same_ip(family, &a, ip) ||
+		    (same_ip(family, &a, &any) && is_local(family, ip, link)))
 			return true;
 	}
 	return false;
@@ -302,6 +305,7 @@ static bool listens(const char *const *addresses, int family, const union ip *ip
 
 bool wm_upstream_leads_here(const struct wm_upstream_own *own, const struct wm_upstream_server *s)
 {
+	const char *at = strchr(s->ip, '%'), *link = at ? at + 1 : NULL;
 	union ip ip = {0};
 	int family = read_ip(s->ip, &ip);
 
@@ -310,9 +314,9 @@ bool wm_upstream_leads_here(const struct wm_upstream_own *own, const struct wm_u
 		ip.v4.s_addr = htonl(INADDR_LOOPBACK);
 	if (family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&ip.v6))
 		ip.v6 = in6addr_loopback;
-	return (own->port && s->port == own->port && listens(own->addresses, family, &ip)) ||
-	       (s->port == DNS_PORT && listens(own->addresses53, family, &ip)) ||
-	       (s->port == own->port_tls && listens(own->addresses_tls, family, &ip));
+	return (own->port && s->port == own->port && listens(own->addresses, family, &ip, link)) ||
+	       (s->port == DNS_PORT && listens(own->addresses53, family, &ip, link)) ||
+	       (s->port == own->port_tls && listens(own->addresses_tls, family, &ip, link));
 }
 
 bool wm_upstream_server_is(const struct wm_upstream_server *s, const struct sockaddr *a)
