@@ -128,12 +128,22 @@ stop_agent
 printf 'forward-zone:\n\tname: "."\n\tforward-addr: 127.0.0.1@8600\n' >"$TMP/relay.zone"
 serve relay 127.0.0.13 53 "	local-data: 'up.test. 60 A 192.0.2.1'
 	include: \"$TMP/relay.zone\"" up.test
-start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.13 127.0.0.12"
-until_ok 20 is_state 127.0.0.13 loops || fail "the loop is found: $(api $API/v1/waymark/dns)"
+serve relay2 127.0.0.14 53 "	local-data: 'up.test. 60 A 192.0.2.1'
+	include: \"$TMP/relay.zone\"" up.test
+start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.13 127.0.0.12 127.0.0.14"
+until_ok 60 is_state 127.0.0.14 loops || fail "a second one is found: $(api $API/v1/waymark/dns)"
+until_ok 60 is_state 127.0.0.13 loops || fail "the loop is found: $(api $API/v1/waymark/dns)"
 check "it is not asked" 192.0.2.12 "$(ask both.example)"
 for i in $(seq 10); do status_of "never-$i.example" >/dev/null; done
 check "nothing goes round" 0 "$(grep -c "never-" "$TMP/relay.log")"
 matches "and the log says so" "dns.upstream_loops server=127.0.0.13@53" "$(grep -h upstream_loops "$TMP/agent.log")"
+kill_server relay
+kill_server relay2
+serve relay 127.0.0.13 53 "	local-zone: \"example.\" static"
+serve relay2 127.0.0.14 53 "	local-zone: \"waymark-loop.\" refuse
+	local-data: 'up.test. 60 A 192.0.2.1'" up.test
+until_ok 180 is_state 127.0.0.13 up || fail "one that was set right is asked again: $(api $API/v1/waymark/dns)"
+until_ok 180 is_state 127.0.0.14 up || fail "and one that refuses the probes by itself: $(api $API/v1/waymark/dns)"
 stop_agent
 
 # --- from the root down, label by label

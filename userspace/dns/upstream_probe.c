@@ -16,9 +16,10 @@
 #define UP_EVERY_MS   10000 /* a server that answers, while clients ask */
 #define DOWN_EVERY_MS 2000  /* one that does not */
 #define LOOP_EVERY_MS 30000 /* one that leads back to us */
-#define PROBE_MS      1500  /* to answer one */
-/* An error that comes sooner than libunbound asks a server again is its answer: it may know nothing
- * of the root, and is there. */
+#define LOOP_FAILS    2 /* probes that it fails in a row without asking us: it leads here no more */
+#define PROBE_MS      1500 /* to answer one */
+/* An error that comes sooner than libunbound asks a server again is its answer, if one came:
+ * it may know nothing of the root, and is there. */
 #define ERROR_US    350000
 #define PROBES_MAX  (WM_UPSTREAM_ROUTES_MAX * WM_UPSTREAM_SERVERS_MAX)
 #define TOKEN_LEN   16 /* octets of the label of a probe */
@@ -35,6 +36,7 @@ struct probe {
 	char token[TOKEN_LEN + 1]; /* of the last one; "": none had one */
 	bool over;		   /* the resolver may go */
 	bool came_back;		   /* the last one did */
+	unsigned stayed;	   /* failed in a row of one that led back to us: as LOOP_FAILS */
 };
 
 struct wm_upstream_probes {
@@ -91,11 +93,18 @@ static void again_in(struct probe *p)
 								       : DOWN_EVERY_MS);
 }
 
+/* Has the server itself said that it failed, and not the kernel that there is no way there, or that
+ * nothing may leave? */
+static bool is_there(const struct probe *p, uint64_t took_us)
+{
+	return took_us < ERROR_US && wm_unbound_heard(p->resolver) &&
+	       !*wm_upstream_relays_why(p->all->relays, &p->h.server);
+}
+
 static void on_probe(void *arg, const struct wm_unbound_answer *a)
 {
 	struct probe *p = arg;
 	uint64_t us = (wm_clock_ns() - p->sent_ns) / 1000;
-	const char *why = wm_upstream_relays_why(p->all->relays, &p->h.server);
 
 	p->ask = NULL;
 	p->over = true; /* not freed from within its own callback */
@@ -104,7 +113,9 @@ static void on_probe(void *arg, const struct wm_unbound_answer *a)
 	} else if (a->failed) {
 		p->h.failures++;
 		if (p->h.state != WM_UPSTREAM_LOOPS)
-			become(p, us < ERROR_US && !*why ? WM_UPSTREAM_UP : WM_UPSTREAM_DOWN);
+			become(p, is_there(p, us) ? WM_UPSTREAM_UP : WM_UPSTREAM_DOWN);
+		else if (is_there(p, us) && ++p->stayed == LOOP_FAILS)
+			become(p, WM_UPSTREAM_UP);
 	} else {
 		p->h.latency_us = p->h.latency_us ? (p->h.latency_us * 7 + us) / 8 : us;
 		become(p, WM_UPSTREAM_UP);
@@ -289,6 +300,7 @@ bool wm_upstream_probes_seen(struct wm_upstream_probes *all, const uint8_t *name
 
 		if (*p->token && memcmp(p->token, name + 1, TOKEN_LEN) == 0) {
 			p->came_back = true;
+			p->stayed = 0;
 			become(p, WM_UPSTREAM_LOOPS);
 			return true;
 		}
