@@ -47,6 +47,7 @@ struct wm_upstream_probes {
 	void (*on_change)(void *arg);
 	void *arg;
 	unsigned count;
+	unsigned next; /* who is looked at first: many that are dead are due again and again */
 	unsigned changes;
 	uint64_t used_ms; /* when clients asked last */
 	struct probe at[PROBES_MAX];
@@ -161,28 +162,40 @@ static void start_probe(struct probe *p)
 	wm_buf_done(&b);
 }
 
+/* Has it begun another? */
+static bool look_at(struct probe *p, uint64_t now, bool may_start)
+{
+	if (p->over)
+		end_probe(p);
+	if (now < p->due_ms)
+		return false;
+	if (!p->resolver) {
+		if (may_start)
+			start_probe(p);
+		return may_start;
+	}
+	end_probe(p); /* it has taken too long */
+	p->h.late++;
+	if (p->h.state != WM_UPSTREAM_LOOPS)
+		become(p, WM_UPSTREAM_DOWN);
+	again_in(p);
+	return false;
+}
+
 static void on_tick(void *arg)
 {
 	struct wm_upstream_probes *all = arg;
 	uint64_t now = wm_clock_ms();
 	bool used = now - all->used_ms < UP_EVERY_MS, started = false;
+	unsigned first = all->next;
 
 	for (unsigned i = 0; i < all->count; i++) {
-		struct probe *p = &all->at[i];
+		struct probe *p = &all->at[(first + i) % all->count];
 
-		if (p->over)
-			end_probe(p);
-		if (now < p->due_ms)
-			continue;
-		if (p->resolver) { /* it has taken too long */
-			end_probe(p);
-			p->h.late++;
-			if (p->h.state != WM_UPSTREAM_LOOPS)
-				become(p, WM_UPSTREAM_DOWN);
-			again_in(p);
-		} else if (!started && (used || p->h.state != WM_UPSTREAM_UP)) {
-			start_probe(p);
-			started = true; /* one a turn: to make a resolver takes a millisecond */
+		/* one a turn: to make a resolver takes a millisecond */
+		if (look_at(p, now, !started && (used || p->h.state != WM_UPSTREAM_UP))) {
+			started = true;
+			all->next = (first + i) % all->count + 1;
 		}
 	}
 	wm_timer_tick(all->tick, TICK_MS);
