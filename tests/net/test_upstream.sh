@@ -108,13 +108,19 @@ stop_agent
 
 # --- of resolv.conf, which is watched; we stand in it, too
 serve one 127.0.0.11 53 "$(data 192.0.2.11)
-	local-data: 'mx.example. 60 MX 10 a.example.'"
+	local-data: 'mx.example. 60 MX 10 a.example.'
+	local-zone: 'home.arpa.' static
+	local-data: 'nas.home.arpa. 60 A 192.168.1.7'
+	local-zone: 'test.' static
+	local-data: 'site.test. 60 A 10.0.0.9'"
 printf 'nameserver 127.0.0.1\n' >"$TMP/resolv.conf"
 printf '# the real ones\nnameserver 127.0.0.11\noptions edns0\n' >"$TMP/real.conf"
-start_agent --set dns.upstream=resolv.conf --set "dns.resolv_conf=$TMP/resolv.conf,$TMP/real.conf" --set dns.port53_addresses=127.0.0.1
+start_agent --set dns.upstream=resolv.conf --set "dns.resolv_conf=$TMP/resolv.conf,$TMP/real.conf" --set dns.rebind_protection=true \
+	--set dns.port53_addresses=127.0.0.1
 check "not ourselves, but the next file's" 192.0.2.11 "$(ask both.example)"
 check "over port 53, as a libc asks" 192.0.2.11 "$(dig +short +tries=1 +time=6 @127.0.0.1 both.example)"
 check "names in the data" "10 a.example." "$(ask mx.example MX)"
+check "what the world has not: a home's, a test's" "192.168.1.7 10.0.0.9" "$(ask nas.home.arpa) $(ask site.test)"
 printf 'nameserver 127.0.0.12\nnameserver 127.0.0.1\n' >"$TMP/new.conf"
 mv "$TMP/new.conf" "$TMP/real.conf"
 other() { [ "$(ask both.example)" = 192.0.2.12 ]; }
@@ -150,6 +156,7 @@ stop_agent
 printf '. 3600 IN NS ns.root.\nns.root. 3600 IN A 198.18.0.20\n' >"$TMP/hints"
 start_agent --set dns.upstream=recursion --set "dns.root_hints=$TMP/hints" --set dns.rebind_protection=true \
 	--set dns.forward=corp.test=127.0.0.22@5353
+check "of the root nobody asks for what the world has not" "NXDOMAIN NXDOMAIN" "$(status_of nas.home.arpa) $(status_of site.test)"
 check "recursion" "host.deep.world. 192.0.2.99" "$(ask www.world | xargs)"
 n=0
 for a in $PRIVATE; do
@@ -160,6 +167,11 @@ for a in $PUBLIC; do
 	n=$((n + 1))
 	check "one that is not: $a" "$a" "$(ask rebind$n.world)$(ask rebind$n.world AAAA)"
 done
+authority() { dig +tries=1 +time=15 +noall +authority @127.0.0.1 -p 8600 "$@" | awk '{print $1, $5}'; }
+for a in 10.9.9.9 172.31.9.9 192.168.9.9 169.254.9.9 127.9.9.9 fd99::9 fe80::9 2001:db8::9; do
+	matches "the root is not asked whose $a is" "arpa\. localhost\.$" "$(authority -x $a)"
+done
+matches "but whose other addresses are" "^\. ns.root\.$" "$(authority -x 198.51.101.9)"
 check "a domain with a server of its own" 10.0.0.7 "$(ask host.corp.test)"
 check "a name that does not exist there" NXDOMAIN "$(status_of none.corp.test)"
 done_testing

@@ -37,13 +37,24 @@ static const char *const private_ranges[] = {
 	"	do-not-query-localhost: no\n"                                                            \
 	"	minimal-responses: yes\n"                                                                \
 	"	rrset-roundrobin: yes\n"                                                                 \
-	"	unblock-lan-zones: yes\n"                                                                \
 	"	insecure-lan-zones: yes\n"                                                               \
 	"	infra-keep-probing: yes\n"                                                               \
 	"	infra-cache-max-rtt: 3000\n"                                                             \
 	"	infra-host-ttl: 3\n"                                                                     \
 	"	fast-server-permil: 900\n"                                                               \
 	"	fast-server-num: 1\n"
+
+/* Reverse zones of private networks, and domains of home networks and of tests: a server that
+ * somebody named may have them, the world has not, and libunbound answers for itself there
+ * (RFC 6303, RFC 8375, RFC 6761 6.2). Nobody signs them, and they hold private addresses. */
+#define LAN_IS_ASKED                                                                               \
+	"	unblock-lan-zones: yes\n"                                                                \
+	"	local-zone: \"home.arpa\" nodefault\n"                                                   \
+	"	local-zone: \"test\" nodefault\n"                                                        \
+	"	domain-insecure: \"home.arpa\"\n"                                                        \
+	"	domain-insecure: \"test\"\n"                                                             \
+	"	private-domain: \"home.arpa\"\n"                                                         \
+	"	private-domain: \"test\"\n"
 
 /* What is found of a server is over as soon as it is written: it is asked. With 0 it would hold
  * until the second ends. */
@@ -245,6 +256,8 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 		      const struct wm_upstream_routes *routes)
 {
 	wm_buf_puts(b, COMMON);
+	if (c->mode != WM_UPSTREAM_RECURSION)
+		wm_buf_puts(b, LAN_IS_ASKED);
 	put_ttls(b, c);
 	wm_buf_printf(b,
 		      "\toutgoing-range: 1024\n\tnum-queries-per-thread: 4096\n"
@@ -283,7 +296,7 @@ bool wm_upstream_conf_probe(struct wm_buf *b, const struct wm_upstream_config *c
 	struct wm_upstream_route r = {.count = 1, .servers = {*s}};
 
 	memcpy(r.domain, ".", sizeof("."));
-	wm_buf_puts(b, COMMON);
+	wm_buf_puts(b, COMMON LAN_IS_ASKED);
 	wm_buf_puts(b, "\tmodule-config: \"iterator\"\n\toutgoing-range: 4\n"
 		       "\tnum-queries-per-thread: 4\n\toutgoing-num-tcp: 1\n"
 		       "\tmsg-cache-size: 4096\n\trrset-cache-size: 4096\n"
