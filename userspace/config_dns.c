@@ -3,6 +3,7 @@
 #include "config_dns.h"
 
 #include "userspace/base/macros.h"
+#include "userspace/base/prefix.h"
 #include "userspace/net/tls_client.h"
 #include "userspace/security/server_cert.h"
 
@@ -20,10 +21,10 @@ static bool is_outside(const char *domain, const char *of)
 	       (len > end && domain[len - end - 1] != '.');
 }
 
-/* A domain of ours, or a reverse zone of vip.*. */
+/* A domain of ours, or a reverse zone of vip.* or dns.reverse_ranges. */
 static bool is_ours(const char *domain, const struct wm_upstream_config *c)
 {
-	char zone[WM_VIP_ZONE_SIZE];
+	char zone[WM_PREFIX_ZONE_SIZE];
 
 	for (unsigned i = 0; i < WM_ARRAY_LEN(c->domains); i++)
 		if (!is_outside(domain, c->domains[i]))
@@ -31,6 +32,10 @@ static bool is_ours(const char *domain, const struct wm_upstream_config *c)
 	for (unsigned n = 0; c->vips.mask && wm_vip_zone(&c->vips, n, zone); n++)
 		if (!is_outside(domain, zone))
 			return true;
+	for (unsigned i = 0; i < c->ranges_count; i++)
+		for (unsigned n = 0; wm_prefix_zone(&c->ranges[i], n, zone); n++)
+			if (!is_outside(domain, zone))
+				return true;
 	return false;
 }
 
@@ -120,6 +125,7 @@ int wm_config_upstream(const struct wm_settings *s, const struct wm_vip_space *v
 		.timeout_ms = s->dns_upstream_timeout_ms,
 		.questions_max = (unsigned)s->dns_upstream_questions_max,
 		.per_client_max = (unsigned)s->dns_upstream_per_client_max};
+	ret->ranges_count = wm_prefix_list(s->dns_reverse_ranges, ret->ranges);
 	(void)wm_upstream_mode_parse(s->dns_upstream, &ret->mode); /* settings_check.c has */
 	if (s->dns_validate && s->dns_trust_anchor_follow)
 		snprintf(ret->anchor_path, sizeof(ret->anchor_path), "%s/dns-anchors",

@@ -5,6 +5,7 @@
 #include "config_dns.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/log.h"
+#include "userspace/base/prefix.h"
 #include "userspace/dataplane/dns_samples.h"
 #include "userspace/dataplane/own_device.h"
 
@@ -212,12 +213,14 @@ int wm_serve_dns(struct wm_loop *l, struct wm_registry *registry, struct wm_tabl
 				  .tcp_idle_ms = s->dns_tcp_idle_ms,
 				  .log_every = (unsigned)s->dns_query_log,
 				  .log_privacy = s->log_privacy};
+	struct wm_guard_prefix ranges[WM_SETTINGS_LIST_MAX];
 	bool was = wm_own_device_is(s->kernel_pin_dir);
 	int r;
 
 	*ret = wm_dns_server_new(l, registry, tables, &c);
 	if (!*ret)
 		return wm_err_set(e, -ENOMEM, "out of memory: DNS server");
+	wm_dns_server_ranges(*ret, ranges, wm_prefix_list(s->dns_reverse_ranges, ranges));
 	r = start_upstream(*ret, wm_registry_vip_space(registry), s, e);
 	r = r ? r : start_hot(*ret, plane, s, e);
 	r = r ? r : start_ready(*ret, plane, s, e);

@@ -7,7 +7,7 @@
 # shellcheck source=tests/net/upstream.sh
 . tests/net/upstream.sh
 
-data() { printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 2 A %s"\n\tlocal-data: "both.example. 60 A %s"\n\tlocal-data: "later.example. 60 A %s"\n' "$1" "$1" "$1"; }
+data() { printf '\tlocal-zone: "example." static\n\tlocal-data: "a.example. 2 A %s"\n\tlocal-data: "aliased.example. 60 CNAME 3.1.244.10.in-addr.arpa."\n\tlocal-data: "both.example. 60 A %s"\n\tlocal-data: "later.example. 60 A %s"\n' "$1" "$1" "$1"; }
 serve one 127.0.0.11 53 "$(data 192.0.2.11)
 	local-data: 'mx.example. 60 MX 10 a.example.'
 	local-data: 'long.example. 60 TXT $(for _ in {1..8}; do printf '"%s" ' "$(printf 'x%.0s' {1..200})"; done)'
@@ -36,13 +36,16 @@ printf '$ORIGIN corp.test.\n@ 60 IN %s\n@ 60 IN NS ns\nns 60 IN A 127.0.0.22\nho
 serve_zones "198.18.0.20@53 198.18.0.21@53 127.0.0.22@5353" root world corp.test
 
 # --- a server that is this agent is refused at the start, as is what is ours
-refuses() { "$B/waymarkd" --check-config --set "node.data_dir=$TMP/data" --set kernel.enabled=false --set dns.upstream=list --set "dns.forward=$1" 2>&1; }
+refuses() { "$B/waymarkd" --check-config --set "node.data_dir=$TMP/data" --set kernel.enabled=false --set dns.upstream=list --set "dns.forward=$1" "${@:2}" 2>&1; }
 matches "ourselves" "dns.forward: 127.0.0.1 is this agent itself" "$(refuses .=127.0.0.1@8600)"
 matches "ourselves, as any address" "dns.forward: 0.0.0.0 is this agent itself" "$(refuses .=0.0.0.0@8600)"
 matches "our domain" "dns.forward: x.mesh.internal is ours" "$(refuses x.mesh.internal=127.0.0.11)"
 for zone in 240.in-addr.arpa 7.255.in-addr.arpa b.6.2.7.1.6.d.6.9.7.1.6.7.7.d.f.ip6.arpa 1.b.6.2.7.1.6.d.6.9.7.1.6.7.7.d.f.ip6.arpa; do
 	matches "our ranges: $zone" "dns.forward: $zone is ours" "$(refuses $zone=127.0.0.11)"
 done
+matches "ranges of the operator's" "dns.forward: 5.244.10.in-addr.arpa is ours" "$(refuses 5.244.10.in-addr.arpa=127.0.0.11 --set dns.reverse_ranges=10.244.0.0/16)"
+matches "too many zones" "dns.reverse_ranges: with 10.128.0.0/9 they are 129 reverse zones, more than 64" "$(refuses .=127.0.0.11 --set dns.reverse_ranges=10.244.0.0/16,10.128.0.0/9)"
+matches "no network" "dns.reverse_ranges: a network such as" "$(refuses .=127.0.0.11 --set dns.reverse_ranges=pods)"
 for zone in 239.in-addr.arpa ip6.arpa 1.7.1.6.7.7.d.f.ip6.arpa; do
 	check "ranges of others: $zone" "" "$(refuses $zone=127.0.0.11 | grep dns.forward)"
 done
@@ -51,17 +54,19 @@ matches "no server" "dns.forward: dns.upstream is list, and no server is there" 
 
 # --- by domain, by two servers
 start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.11 127.0.0.12" \
-	--set dns.serve_stale=1h --set dns.port53_addresses=127.0.0.1
+	--set dns.serve_stale=1h --set dns.port53_addresses=127.0.0.1 --set dns.reverse_ranges=10.244.0.0/16
 check "register" 200 "$(register web-1 web 127.1.0.1 80)"
 matches "a name of others" "^192.0.2.1[12]$" "$(ask a.example)"
 check "our own" 127.1.0.1 "$(ask web.service.mesh.internal)"
 check "not one of ours" NXDOMAIN "$(status_of none.service.mesh.internal)"
 check "nor an address of our ranges" NXDOMAIN "$(status_of -x 250.1.2.3)"
+check "nor one of a range that is said to be ours" "NXDOMAIN NXDOMAIN" "$(status_of -x 10.244.1.2 | xargs) $(status_of aliased.example PTR)"
+check "of others' they are asked" "1" "$(status_of -x 10.243.1.2 >/dev/null; cat "$TMP"/one.log "$TMP"/two.log | grep -c '2.1.243.10.in-addr.arpa')"
 for name in none.mesh.internal web.service.dc9.mesh.internal x.y.z.mesh.internal MESH.internal _x._tcp.mesh.internal; do
 	for type in A AAAA SRV TXT DS ANY; do status_of $name $type >/dev/null; done
 done
 check "our domain never left" "" "$(grep -i 'mesh.internal' "$TMP"/one.log "$TMP"/two.log)"
-check "nor did our ranges" "" "$(grep '250.in-addr' "$TMP"/one.log "$TMP"/two.log)"
+check "nor did our ranges" "" "$(grep -E '250.in-addr|244.10.in-addr' "$TMP"/one.log "$TMP"/two.log)"
 check "without RD nothing is asked" REFUSED "$(status_of +norec both.example)"
 check "of another class neither" REFUSED "$(status_of both.example CH A)"
 any() { dig +tries=1 +time=6 +noall +answer @127.0.0.1 -p 8600 "$@" | tr -s '\t ' ' '; }

@@ -2,6 +2,7 @@
 /* links: base security net model store registry metadata resolution dns */
 /* Names of addresses, and what is kept for them while the registry changes. */
 #include "dns_help.h"
+#include "userspace/base/prefix.h"
 
 TestSuite(reverse, .init = dns_setup, .fini = dns_teardown);
 
@@ -220,6 +221,31 @@ Test(reverse, the_ranges_are_ours)
 	negative(name + 32, PTR, 0, v6);
 	refused(name + 34, PTR);
 	refused_address("fd78::1");
+}
+
+/* So are those that the operator says: of a cluster's pods and services. */
+Test(reverse, ranges_of_the_operator_are_ours)
+{
+	static const char *const ranges[] = {"10.244.0.0/16", "172.16.0.0/12", "fd12:3450::/28"};
+	struct wm_guard_prefix list[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_eq(wm_prefix_parse(ranges[i], &list[i], NULL), 0);
+	add("web", "w", "10.244.1.2", 80, NULL, WM_PASSING);
+	refused("9.9.244.10.in-addr.arpa", PTR);
+	wm_dns_server_ranges(server, list, 3);
+	negative("9.9.244.10.in-addr.arpa", PTR, 3, "244.10.in-addr.arpa.");
+	negative("9.244.10.in-addr.arpa", PTR, 0, "244.10.in-addr.arpa.");
+	negative("1.1.31.172.in-addr.arpa", PTR, 3, "31.172.in-addr.arpa.");
+	negative("5.4.3.2.1.d.f.ip6.arpa", A, 0, "5.4.3.2.1.d.f.ip6.arpa.");
+	refused("1.1.32.172.in-addr.arpa", PTR);
+	refused("9.9.245.10.in-addr.arpa", PTR);
+	refused("10.in-addr.arpa", PTR);
+	refused("6.4.3.2.1.d.f.ip6.arpa", PTR);
+	ask("2.1.244.10.in-addr.arpa", PTR);
+	cr_assert_eq(have(1, "web.service.dc1.mesh.internal."), 1, "who is known has his name");
+	ask("244.10.in-addr.arpa", SOA);
+	cr_assert_eq(answer.counts[1], 1);
 }
 
 /* Whose SOA denials have is a zone, with a SOA and servers: RFC 1034 4.2.1. */

@@ -5,6 +5,8 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/macros.h"
+#include "userspace/base/prefix.h"
+#include "userspace/metadata/shares.h"
 #include "waymark/counters.h"
 
 #include <arpa/inet.h>
@@ -290,7 +292,10 @@ static void put_zones(struct wm_json *j, const struct wm_api *a)
 	const char *const domains[] = {a->d.domain,
 				       a->d.settings ? a->d.settings->node_alt_domain : "",
 				       a->d.dns ? wm_dns_cluster_domain(a->d.dns) : ""};
-	char zone[WM_VIP_ZONE_SIZE];
+	struct wm_guard_prefix ranges[WM_SETTINGS_LIST_MAX];
+	unsigned count =
+		a->d.settings ? wm_prefix_list(a->d.settings->dns_reverse_ranges, ranges) : 0;
+	char zone[WM_PREFIX_ZONE_SIZE];
 
 	wm_json_kopen(j, "zones", '[');
 	for (unsigned i = 0; i < WM_ARRAY_LEN(domains); i++)
@@ -298,6 +303,9 @@ static void put_zones(struct wm_json *j, const struct wm_api *a)
 			wm_json_string(j, domains[i]);
 	for (unsigned i = 0; wm_vip_zone(wm_registry_vip_space(a->d.registry), i, zone); i++)
 		wm_json_string(j, zone);
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned n = 0; wm_prefix_zone(&ranges[i], n, zone); n++)
+			wm_json_string(j, zone);
 	wm_json_close(j, ']');
 }
 

@@ -105,6 +105,30 @@ static int check_allow(const struct wm_settings *s, struct wm_err *e)
 	return 0;
 }
 
+#define REVERSE_ZONES_MAX 64 /* each is a zone of each resolver */
+
+static int check_reverse(const struct wm_settings *s, struct wm_err *e)
+{
+	struct wm_guard_prefix p;
+	struct wm_err inner = {0};
+	unsigned zones = 0;
+
+	for (char *const *t = s->dns_reverse_ranges; *t; t++) {
+		if (wm_prefix_parse(*t, &p, &inner))
+			return wm_err_set(e, inner.code, "dns.reverse_ranges: %s", inner.text);
+		if (!wm_prefix_zones(&p))
+			return wm_err_set(e, WM_E_INVALID,
+					  "dns.reverse_ranges: %s is every address", *t);
+		zones += wm_prefix_zones(&p);
+		if (zones > REVERSE_ZONES_MAX)
+			return wm_err_set(e, WM_E_INVALID,
+					  "dns.reverse_ranges: with %s they are %u reverse zones, "
+					  "more than %d",
+					  *t, zones, REVERSE_ZONES_MAX);
+	}
+	return 0;
+}
+
 /* What the kernel takes for the name of a device, or a glob of such. */
 static bool is_device(const char *name)
 {
@@ -435,11 +459,13 @@ static int check_listeners(const struct wm_settings *s, struct wm_err *e)
 }
 
 static int (*const rules[])(const struct wm_settings *s, struct wm_err *e) = {
-	check_level,	     check_scripts,    check_os_services, check_domain,	 check_alt_domain,
-	check_datacenter,    check_ttls,       check_data_dir,	  check_pin_dir, check_way_in,
-	check_hosts,	     check_watchers,   check_etcd,	  check_consul,	 check_sync_words,
-	check_sync_security, check_sync_probe, check_upstream,	  check_paths,	 check_dns_tls,
-	check_dns64,	     check_allow,      check_kubernetes,  check_devices, check_listeners,
+	check_level,	  check_scripts,    check_os_services, check_domain,
+	check_alt_domain, check_datacenter, check_ttls,	       check_data_dir,
+	check_pin_dir,	  check_way_in,	    check_hosts,       check_watchers,
+	check_etcd,	  check_consul,	    check_sync_words,  check_sync_security,
+	check_sync_probe, check_upstream,   check_paths,       check_dns_tls,
+	check_dns64,	  check_allow,	    check_reverse,     check_kubernetes,
+	check_devices,	  check_listeners,
 };
 
 int wm_settings_check_all(const struct wm_settings *s, wm_settings_fault fn, void *arg)

@@ -498,6 +498,8 @@ struct wm_dns_server {
 	struct wm_dns_tags tags;
 	const struct sockaddr *from; /* who asks what is answered just now; NULL: this node */
 	struct wm_dns_guard guard;
+	struct wm_guard_prefix ranges[WM_GUARD_PREFIXES_MAX]; /* whose reverse zones are ours */
+	unsigned ranges_count;
 	struct wm_dns_rate rate;
 	struct wm_cookie_keys cookies;
 	struct wm_dns_cookie_keeper *keeper; /* of their keys; NULL: there are no cookies */

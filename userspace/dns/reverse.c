@@ -3,6 +3,7 @@
  * Of the virtual ranges we have authority: what is not there is NXDOMAIN. Any other address is told
  * where it is known, and else a foreign name. Spec: RFC 1035 3.5, RFC 3596 2.5. */
 #include "internal.h"
+#include "userspace/base/prefix.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -70,6 +71,30 @@ void wm_ask_reverse(const uint8_t *folded, struct wm_dns_ask *ret)
 	ret->beyond = n - ret->known;
 }
 
+void wm_dns_server_ranges(struct wm_dns_server *s, const struct wm_guard_prefix *list,
+			  unsigned count)
+{
+	s->ranges_count = count < WM_GUARD_PREFIXES_MAX ? count : WM_GUARD_PREFIXES_MAX;
+	if (count)
+		memcpy(s->ranges, list, s->ranges_count * sizeof(*list));
+}
+
+/* The same of networks that the operator says are ours. */
+static unsigned range_of(const struct wm_dns_server *s, const struct wm_dns_ask *ask)
+{
+	__be32 addr[4];
+
+	memcpy(addr, ask->addr, sizeof(addr));
+	for (unsigned i = 0; i < s->ranges_count; i++) {
+		const struct wm_guard_prefix *p = &s->ranges[i];
+
+		if (wm_prefix_is4(p) == !ask->is6 && ask->known >= wm_prefix_labels(p) &&
+		    wm_guard_matches(p, addr))
+			return wm_prefix_labels(p);
+	}
+	return 0;
+}
+
 /* Labels of the zone that is ours and that the name is in, arpa and what is before it apart.
  * @return 0: none is. */
 static unsigned zone_of(const struct wm_dns_server *s, const struct wm_dns_ask *ask)
@@ -80,12 +105,15 @@ static unsigned zone_of(const struct wm_dns_server *s, const struct wm_dns_ask *
 
 	if (ask->is6) {
 		zone = 16; /* 64 bits */
-		return ask->known >= zone && memcmp(ask->addr, &space->prefix, 8) == 0 ? zone : 0;
+		return ask->known >= zone && memcmp(ask->addr, &space->prefix, 8) == 0
+			       ? zone
+			       : range_of(s, ask);
 	}
 	/* a range that ends within an octet has a zone for each that begins with it */
 	zone = ((unsigned)__builtin_popcount(space->mask) + 7) / 8;
 	memcpy(&v4, ask->addr + 12, sizeof(v4));
-	return ask->known >= zone && (ntohl(v4) & space->mask) == space->base ? zone : 0;
+	return ask->known >= zone && (ntohl(v4) & space->mask) == space->base ? zone
+									      : range_of(s, ask);
 }
 
 void wm_reply_ptr(struct wm_reply *r, const uint8_t *target)

@@ -140,6 +140,10 @@ void wm_dns_server_tags(struct wm_dns_server *s, const struct wm_dns_tags *t);
  *  beginning. Copied. TCP connections that are open stay. */
 void wm_dns_server_allow(struct wm_dns_server *s, const struct wm_guard_prefix *list,
 			 unsigned count);
+/** The reverse zones of these networks are ours, too: what nobody here has is not there, and nobody
+ * else is asked. Once, before the first query. Copied. */
+void wm_dns_server_ranges(struct wm_dns_server *s, const struct wm_guard_prefix *list,
+			  unsigned count);
 /** Answer the same question from one network of others at most @p per_s times a second over UDP,
  * from now on; 0: as often as it is asked. @return 0, -ENOMEM. */
 int wm_dns_server_rate(struct wm_dns_server *s, unsigned per_s);

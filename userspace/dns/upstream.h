@@ -7,6 +7,7 @@
 #include "userspace/base/err.h"
 #include "userspace/net/loop.h"
 #include "userspace/registry/vip.h"
+#include "waymark/guard.h"
 
 #include <net/if.h>
 #include <netinet/in.h>
@@ -60,6 +61,8 @@ struct wm_upstream_config {
 	struct wm_upstream_own own;
 	const char *domains[3];	  /* ours, borrowed; "": none */
 	struct wm_vip_space vips; /* ranges whose reverse zones are ours; mask 0: none are */
+	struct wm_guard_prefix ranges[WM_GUARD_PREFIXES_MAX]; /* more of these */
+	unsigned ranges_count;
 	const char *root_hints, *trust_anchor; /* files, "": built in; borrowed */
 	const char *ca_file; /* authorities of servers that speak TLS, "": the system's; borrowed */
 	char anchor_path[WM_UPSTREAM_ANCHOR_PATH]; /* file of keys that are followed; "": none are

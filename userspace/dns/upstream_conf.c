@@ -4,6 +4,8 @@
  * quotes. */
 #include "upstream_internal.h"
 #include "userspace/base/macros.h"
+#include "userspace/base/prefix.h"
+#include "userspace/base/regular.h"
 #include "userspace/base/replace.h"
 
 #include <errno.h>
@@ -216,7 +218,7 @@ static bool is_own_domain(const struct wm_upstream_config *c, unsigned place)
 static void each_own_zone(struct wm_buf *b, const struct wm_upstream_config *c,
 			  void (*put)(struct wm_buf *b, const char *zone))
 {
-	char zone[WM_VIP_ZONE_SIZE];
+	char zone[WM_PREFIX_ZONE_SIZE];
 
 	for (unsigned i = 0; i < WM_ARRAY_LEN(c->domains); i++)
 		if (is_own_domain(c, i))
