@@ -365,7 +365,7 @@ void wm_dns_conns_unpark(struct wm_dns_server *s)
 
 	for (c = LIST_FIRST(&s->conns); c; c = next) {
 		next = LIST_NEXT(c, entry);
-		if (!LIST_EMPTY(&c->parked))
+		if (!LIST_EMPTY(&c->parked) || wm_dns_unpass_led(&c->passed))
 			wm_dns_conn_close(c);
 	}
 }

@@ -349,6 +349,8 @@ bool wm_dns_lead_query(struct wm_dns_server *s, struct wm_dns_conn *c, int fd,
 		       struct wm_dns_passed_list *list, const uint8_t *query, size_t len);
 /** Nobody waits for these any more. */
 void wm_dns_unpass(struct wm_dns_passed_list *list);
+/** The same of those that wait for a service of ours. @return whether there are any. */
+bool wm_dns_unpass_led(struct wm_dns_passed_list *list);
 
 /* --- clients.c: how much of something each client has --- */
 #define WM_DNS_CLIENT_LEN 16

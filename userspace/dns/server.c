@@ -423,6 +423,7 @@ struct wm_dns_server *wm_dns_server_new(struct wm_loop *l, struct wm_registry *r
 void wm_dns_server_ask(struct wm_dns_server *s, const struct wm_dns_lookup *l)
 {
 	wm_dns_unpark(s, &s->parked);
+	(void)wm_dns_unpass_led(&s->passed);
 	wm_dns_conns_unpark(s);
 	s->lookup = l ? *l : (struct wm_dns_lookup){0};
 }

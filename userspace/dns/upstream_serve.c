@@ -4,6 +4,7 @@
 #include "upstream_internal.h"
 #include "userspace/base/clock.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,11 +37,21 @@ struct wm_dns_passed {
 	unsigned anew;		 /* of the server, when it was asked */
 	enum wm_dns_level level; /* that answered */
 	unsigned side;		 /* of the resolvers: wm_hot_side() */
+	/* what they said, while a service of ours that it leads to is looked up, its packet a copy;
+	 * NULL: none is */
+	struct wm_unbound_answer said;
 	uint8_t query[];
 };
 
+static void forget_said(struct wm_dns_passed *p)
+{
+	free((void *)(uintptr_t)p->said.packet);
+	p->said = (struct wm_unbound_answer){0};
+}
+
 static void passed_free(struct wm_dns_passed *p)
 {
+	forget_said(p);
 	free(p->before);
 	free(p);
 }
@@ -181,7 +192,7 @@ static bool put_ours(struct wm_dns_passed *p, struct wm_upstream_shape *shape, s
 	    !wm_upstream_begin(&r->w, shape, a->packet, a->len, s->answer, cap, ret) ||
 	    ret->alias_at > WM_DNS_POINTER_MAX)
 		return false;
-	if (ret->aged)
+	if (ret->aged && !p->said.packet)
 		wm_upstream_note_aged(s->upstream);
 	ret->rcode = WM_DNS_NOERROR;
 	if (ret->truncated)
@@ -197,9 +208,37 @@ static bool put_ours(struct wm_dns_passed *p, struct wm_upstream_shape *shape, s
 	return r->rcode == WM_DNS_NOERROR || r->rcode == WM_DNS_NXDOMAIN;
 }
 
+static void on_brought(void *arg, int code);
+
+/* Services of ours that the answer just made led to are looked up, and it is made anew then.
+ * @return as wm_dns_ask_led(). */
+static int wait_for_led(struct wm_dns_passed *p, const struct wm_unbound_answer *a)
+{
+	struct wm_dns_server *s = p->s;
+	uint8_t *copy = NULL;
+	int r = wm_dns_ask_led(s, on_brought, p);
+
+	if (r != 1)
+		return r;
+	p->crossed--;
+	p->question = NULL;
+	if (p->said.packet)
+		return 1;
+	copy = malloc(a->len);
+	if (!copy) {
+		s->lookup.cancel(s->lookup.arg, p);
+		return -ENOMEM;
+	}
+	memcpy(copy, a->packet, a->len);
+	p->said = *a;
+	p->said.packet = copy;
+	return 1;
+}
+
 static bool goes_on(struct wm_dns_passed *p, uint16_t count);
 
-/* @return 0: what there is leads on to others, who are asked; @p p may be gone. */
+/* @return 0: what there is leads on to others, who are asked, or to a service of ours that is
+ * looked up; @p p may be gone. */
 static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 			  const struct wm_unbound_answer *a)
 {
@@ -214,6 +253,7 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 					  .extra = &extra};
 	struct wm_upstream_made made = {0};
 	struct leads l;
+	int waits = 0;
 	size_t cap = p->conn			       ? WM_DNS_TCP_MAX
 		     : p->q.udp_size < WM_DNS_EDNS_MAX ? p->q.udp_size
 						       : WM_DNS_EDNS_MAX;
@@ -221,13 +261,17 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 	wm_dns_extra_of_query(s, (struct sockaddr *)&p->from, p->query, p->len, &p->q, false,
 			      &extra);
 	find_leads(s, p->asked, p->q.type, a, &l);
+	if (l.records)
+		waits = put_ours(p, &shape, cap, a, &l, &made) ? wait_for_led(p, a) : -EIO;
+	if (waits == 1)
+		return 0;
 	if (!l.records) {
 		/* what an alias of ours leads to is not what others say of its name, nor is what
 		 * was asked before the servers changed */
 		if (make(s, &shape, cap, code, a, &made) && !p->conn && !p->before && !l.changing &&
 		    p->anew == s->anew && wm_dns_may_keep(s, p->query, &p->q))
 			wm_hot_answered(s->hot, &p->q, s->answer, made.len, p->side);
-	} else if (!put_ours(p, &shape, cap, a, &l, &made)) {
+	} else if (waits) {
 		wm_upstream_error(&s->reply.w, &shape, WM_DNS_SERVFAIL, s->answer, cap, &made);
 	} else if (goes_on(p, made.put[0])) {
 		return 0;
@@ -277,6 +321,17 @@ static void on_result(void *arg, enum wm_upstream_code code, const struct wm_unb
 		passed_free(p);
 	if (conn)
 		wm_dns_conn_answered(conn, s->answer, len);
+}
+
+static void on_brought(void *arg, int code)
+{
+	struct wm_dns_passed *p = arg;
+	struct wm_unbound_answer said = p->said;
+
+	if (code)
+		on_result(p, WM_UPSTREAM_SERVFAIL, NULL);
+	else
+		on_result(p, WM_UPSTREAM_ANSWERED, &said);
 }
 
 /* ANY is asked of nobody: answers to it are large, and no cache can say that it has all. One record
@@ -367,6 +422,7 @@ static bool goes_on(struct wm_dns_passed *p, uint16_t count)
 	if (!r->lead_len || r->truncated || !keep_before(p, count))
 		return false;
 	p->question = NULL;
+	forget_said(p);
 	memcpy(p->asked, r->lead, sizeof(p->asked));
 	ask_others(p);
 	return true;
@@ -488,15 +544,36 @@ unsigned wm_dns_waiting(const struct wm_dns_server *s)
 	return s->passed_count + s->parked_count;
 }
 
+static void give_up(struct wm_dns_passed *p)
+{
+	struct wm_dns_server *s = p->s;
+
+	s->counters[WM_DNS_C_GONE]++;
+	s->passed_count--;
+	wm_upstream_cancel(p->question);
+	if (p->said.packet)
+		s->lookup.cancel(s->lookup.arg, p);
+	LIST_REMOVE(p, entry);
+	passed_free(p);
+}
+
 void wm_dns_unpass(struct wm_dns_passed_list *list)
 {
-	struct wm_dns_passed *p;
+	while (!LIST_EMPTY(list))
+		give_up(LIST_FIRST(list));
+}
 
-	while ((p = LIST_FIRST(list))) {
-		p->s->counters[WM_DNS_C_GONE]++;
-		p->s->passed_count--;
-		wm_upstream_cancel(p->question);
-		LIST_REMOVE(p, entry);
-		passed_free(p);
+bool wm_dns_unpass_led(struct wm_dns_passed_list *list)
+{
+	struct wm_dns_passed *p, *next;
+	bool any = false;
+
+	for (p = LIST_FIRST(list); p; p = next) {
+		next = LIST_NEXT(p, entry);
+		if (!p->said.packet)
+			continue;
+		any = true;
+		give_up(p);
 	}
+	return any;
 }
