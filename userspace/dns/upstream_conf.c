@@ -10,6 +10,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
@@ -17,6 +20,10 @@
 #include <unistd.h>
 
 #define ANCHORS_MAX 65536 /* octets of keys to begin with */
+/* What libunbound writes behind a key that it follows: RFC 5011 4.2. */
+#define STATE	      ";;state="
+#define STATE_VALID   '2'
+#define STATE_MISSING '3'
 
 /* The root's keys, of 2017 and 2024: https://data.iana.org/root-anchors/root-anchors.xml */
 static const char *const root_anchors[] = {
@@ -66,15 +73,90 @@ static const char *const private_ranges[] = {
 #define TTL_MAX_S	   86400
 #define NEGATIVE_TTL_MAX_S 3600 /* RFC 2308 5: one to three hours */
 
+/* The number of a link; of one that is gone the one that it had: until it is back, all stays as it
+ * is. 0: none. */
+static unsigned link_number(const char *name)
+{
+	static struct {
+		char name[IF_NAMESIZE];
+		unsigned number;
+	} known[WM_UPSTREAM_SERVERS_MAX];
+	unsigned number = if_nametoindex(name), i = 0;
+
+	if (strlen(name) >= IF_NAMESIZE)
+		return 0;
+	while (i < WM_ARRAY_LEN(known) - 1 && *known[i].name && strcmp(known[i].name, name) != 0)
+		i++;
+	if (!number)
+		return strcmp(known[i].name, name) == 0 ? known[i].number : 0;
+	memcpy(known[i].name, name, strlen(name) + 1);
+	known[i].number = number;
+	return number;
+}
+
+/* A link that goes and comes again has another number, and libunbound reads names but once. */
+static void put_server(struct wm_buf *b, const struct wm_upstream_server *s)
+{
+	const char *link = strchr(s->ip, '%');
+	unsigned number = link ? link_number(link + 1) : 0;
+
+	if (s->via)
+		wm_buf_printf(b, "\tforward-addr: 127.0.0.1@%u\n", s->via);
+	else if (number)
+		wm_buf_printf(b, "\tforward-addr: %.*s%%%u@%u\n", (int)(link - s->ip), s->ip,
+			      number, s->port);
+	else
+		wm_buf_printf(b, "\tforward-addr: %s@%u\n", s->ip, s->port);
+}
+
 static void put_zone(struct wm_buf *b, const struct wm_upstream_route *r)
 {
 	wm_buf_printf(b, "forward-zone:\n\tname: \"%s\"\n", r->domain);
-	for (unsigned i = 0; i < r->count; i++) {
-		const struct wm_upstream_server *s = &r->servers[i];
+	for (unsigned i = 0; i < r->count; i++)
+		put_server(b, &r->servers[i]);
+}
 
-		wm_buf_printf(b, "\tforward-addr: %s@%u\n", s->via ? "127.0.0.1" : s->ip,
-			      s->via ? s->via : s->port);
+/* The whole file as a string. @return false: it cannot be read. */
+static bool read_anchors(const char *path, char text[ANCHORS_MAX])
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, text, ANCHORS_MAX - 1) : -1;
+
+	text[n > 0 ? n : 0] = '\0';
+	return n >= 0;
+}
+
+/* A line of a file of keys that are followed, up to what libunbound notes of the key there. */
+static bool is_trusted(const char *line)
+{
+	const char *state = strstr(line, STATE);
+
+	return *line && *line != ';' && state &&
+	       (state[strlen(STATE)] == STATE_VALID || state[strlen(STATE)] == STATE_MISSING);
+}
+
+/* Keys that another resolver follows, as far as they are trusted: before it has written the file
+ * they are those to begin with. */
+static void put_followed(struct wm_buf *b, const char *path)
+{
+	char text[ANCHORS_MAX], *rest = text;
+
+	if (!read_anchors(path, text) || !strstr(text, STATE)) {
+		wm_buf_printf(b, "\ttrust-anchor-file: \"%s\"\n", path);
+		return;
 	}
+	for (char *line; (line = strsep(&rest, "\n"));) {
+		if (!is_trusted(line))
+			continue;
+		line[strcspn(line, ";\"")] = '\0';
+		wm_buf_printf(b, "\ttrust-anchor: \"%s\"\n", line);
+	}
+}
+
+bool wm_upstream_followed(struct wm_buf *b, const struct wm_upstream_config *c)
+{
+	put_followed(b, c->anchor_path);
+	return !b->failed;
 }
 
 static void put_modules(struct wm_buf *b, const struct wm_upstream_config *c)
@@ -131,12 +213,10 @@ int wm_upstream_anchors(const struct wm_upstream_config *c)
 
 void wm_upstream_anchor_domain(const struct wm_upstream_config *c, char ret[WM_DNS_TEXT_MAX])
 {
-	_cleanup_close_ int fd = open(c->anchor_path, O_RDONLY | O_CLOEXEC);
 	char text[ANCHORS_MAX], *rest = text;
-	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
 
 	memcpy(ret, ".", sizeof("."));
-	text[n > 0 ? n : 0] = '\0';
+	(void)read_anchors(c->anchor_path, text);
 	for (const char *line; (line = strsep(&rest, "\n"));) {
 		size_t len = strcspn(line, " \t\r");
 

@@ -61,6 +61,9 @@ bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
  * there.
  *  @return 0, negative errno. */
 int wm_upstream_anchors(const struct wm_upstream_config *c);
+/** Those of them that are trusted now, as a resolver that only reads them is told. @return false:
+ *  b->failed. */
+bool wm_upstream_followed(struct wm_buf *b, const struct wm_upstream_config *c);
 /** The domain whose keys are followed, in text: that of the first record of their file; ".": it has
  * none. */
 void wm_upstream_anchor_domain(const struct wm_upstream_config *c, char ret[WM_DNS_TEXT_MAX]);
