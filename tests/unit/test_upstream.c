@@ -317,6 +317,19 @@ Test(upstream, what_is_cut_off_is_no_answer)
 		cr_assert_not(shape(false, len, 1232), "%zu octets", len);
 }
 
+Test(upstream, no_record_of_another_class_and_no_address_of_another_length)
+{
+	uint8_t *first = message + WM_DNS_HEADER_LEN + 15;
+
+	ask(WM_DNS_RD, 1232, false);
+	first[5] = 3; /* CH */
+	cr_assert(shape(false, sizeof(message) - 1, 1232));
+	cr_assert_eq(made.put[0], 1);
+	first[5] = WM_DNS_IN;
+	first[3] = WM_DNS_AAAA; /* of four octets */
+	cr_assert_not(shape(false, sizeof(message) - 1, 1232));
+}
+
 /* a.example A?: an alias of B.example, with its signature, that of C.mesh, and what is said of it.
  */
 static const uint8_t chain[] = "\0\0\x81\x80\0\1\0\5\0\0\0\0"

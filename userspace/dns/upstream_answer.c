@@ -106,6 +106,12 @@ static unsigned names_in(uint16_t type, size_t *ret_before)
 	}
 }
 
+/* Octets that the data of an address has; 0: it is of another type. */
+static unsigned address_len(uint16_t type)
+{
+	return type == WM_DNS_A ? 4 : type == WM_DNS_AAAA ? 16 : 0;
+}
+
 /* @return false: the data is malformed. */
 static bool put_data(struct wm_writer *w, const struct reader *r, const struct record *rr)
 {
@@ -113,7 +119,8 @@ static bool put_data(struct wm_writer *w, const struct reader *r, const struct r
 	size_t before, at = rr->data, end = rr->data + rr->data_len;
 	unsigned names = names_in(rr->type, &before);
 
-	if (names && rr->data_len < before)
+	if ((names && rr->data_len < before) ||
+	    (address_len(rr->type) && rr->data_len != address_len(rr->type)))
 		return false;
 	if (names) {
 		wm_put_bytes(w, r->msg + at, before);
@@ -173,7 +180,8 @@ static bool copy_sections(struct wm_writer *w, struct reader *r,
 
 			if (!read_record(r, &rr))
 				return false;
-			if (rr.type == WM_DNS_OPT || is_proof(&rr, shape->q, s))
+			if (rr.class != WM_DNS_IN || rr.type == WM_DNS_OPT ||
+			    is_proof(&rr, shape->q, s))
 				continue;
 			if (rr.ttl_s == WM_UPSTREAM_STALE_MARK_S) {
 				rr.ttl_s = WM_UPSTREAM_STALE_TTL_S;
@@ -326,7 +334,7 @@ uint16_t wm_upstream_chain(const uint8_t *packet, size_t len, const uint8_t name
 	if (!read_counts(&r, have))
 		return 0;
 	for (memcpy(at, name, WM_NAME_BUF); n < have[0] && read_record(&r, &rr); n++) {
-		if (rr.type != WM_DNS_CNAME || !is_of(&rr, at))
+		if (rr.type != WM_DNS_CNAME || rr.class != WM_DNS_IN || !is_of(&rr, at))
 			continue;
 		memset(next, 0, sizeof(next));
 		if (!read_name(packet, rr.data + rr.data_len, rr.data, next))
