@@ -419,6 +419,15 @@ static void note_pace(const struct wm_upstream_question *q)
 		wm_upstream_pace_note(pace_of(q), (wm_clock_ns() - q->asked_ns) / 1000);
 }
 
+/* Does a server of the question's domain answer? */
+static bool is_alive(const struct wm_upstream_question *q)
+{
+	uint64_t last_ms = q->u->answered_ms[q->to - q->u->routes.at];
+
+	return wm_upstream_probes_up(q->u->probes, q->to) ||
+	       (last_ms && wm_clock_ms() - last_ms < ALIVE_MS);
+}
+
 static void settle(struct wm_upstream_question *q, const struct wm_unbound_answer *a)
 {
 	uint64_t *n = q->u->counters;
@@ -455,8 +464,17 @@ static void on_again(void *arg, const struct wm_unbound_answer *a)
 	settle(q, &second);
 }
 
-/* Ask the spare resolver that leaves out the server of this place.
- * @return false: it is not asked. Else the question may be gone. */
+/* The spare resolver that leaves out the server of this place. @return NULL: there is none. */
+static struct wm_unbound *spare_of(struct wm_upstream *u, unsigned place)
+{
+	struct wm_unbound *spare;
+
+	if (wm_upstream_spares_old(u->spares))
+		drop_spares(u);
+	return wm_upstream_spares_get(u->spares, place, &spare) ? NULL : spare;
+}
+
+/* Ask it. @return false: it is not asked. Else the question may be gone. */
 static bool ask_spare(struct wm_upstream_question *q, unsigned place)
 {
 	struct wm_upstream *u = q->u;
@@ -464,9 +482,10 @@ static bool ask_spare(struct wm_upstream_question *q, unsigned place)
 	bool asking = q->asking;
 	int r;
 
-	if (wm_upstream_spares_old(u->spares))
-		drop_spares(u);
-	if (wm_clock_ms() < u->spare_ms || wm_upstream_spares_get(u->spares, place, &spare))
+	if (wm_clock_ms() < u->spare_ms)
+		return false;
+	spare = spare_of(u, place);
+	if (!spare)
 		return false;
 	q->asking = true;
 	r = wm_unbound_ask(spare, q->name, q->type, on_again, q, &q->again);
@@ -474,15 +493,6 @@ static bool ask_spare(struct wm_upstream_question *q, unsigned place)
 	if (q->done && !asking)
 		free(q);
 	return !r;
-}
-
-/* Does a server of the question's domain answer? */
-static bool is_alive(const struct wm_upstream_question *q)
-{
-	uint64_t last_ms = q->u->answered_ms[q->to - q->u->routes.at];
-
-	return wm_upstream_probes_up(q->u->probes, q->to) ||
-	       (last_ms && wm_clock_ms() - last_ms < ALIVE_MS);
 }
 
 /* libunbound has failed it. Whether a server said so it does not tell; where one answers probes, it
