@@ -121,6 +121,10 @@ Test(api_query, what_is_wrong_is_refused_by_name)
 		 "\"${match(1)}\"}}",
 		 "\"${match(1)}\" is not allowed: name.full, name.prefix, name.suffix and "
 		 "agent.segment are"},
+		{"{\"Template\":{\"Type\":\"name_prefix_match\"},\"Service\":{\"Service\":"
+		 "\"${name.full\"}}",
+		 "\"${name.full\" is not allowed: name.full, name.prefix, name.suffix and "
+		 "agent.segment are"},
 		{"{\"Service\":{\"Service\":\"a\"},\"DNS\":{\"TTL\":\"soon\"}}",
 		 "DNS.TTL: \"soon\" is not allowed: a duration such as 10s"},
 		{"{\"Name\":\"taken\",\"Service\":{\"Service\":\"a\"}}",

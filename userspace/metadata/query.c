@@ -60,14 +60,17 @@ static long fill(struct filling *f, const char *text, struct wm_err *e)
 {
 	long at = (long)f->b.len;
 	const char *open, *close, *value;
+	size_t len;
 
-	while ((open = strstr(text, "${")) && (close = strchr(open, '}'))) {
-		value = variable(f, open + 2, (size_t)(close - open - 2));
+	while ((open = strstr(text, "${"))) {
+		close = strchr(open, '}');
+		value = close ? variable(f, open + 2, (size_t)(close - open - 2)) : NULL;
 		if (!value) {
+			len = close ? (size_t)(close - open) + 1 : strlen(open);
 			wm_err_set(e, WM_E_INVALID,
 				   "\"%.*s\" is not allowed: name.full, name.prefix, name.suffix "
 				   "and agent.segment are",
-				   (int)(close - open < 64 ? close - open + 1 : 64), open);
+				   (int)(len < 64 ? len : 64), open);
 			return -1;
 		}
 		wm_buf_put(&f->b, text, (size_t)(open - text));
