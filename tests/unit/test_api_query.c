@@ -177,6 +177,8 @@ Test(api_query, select_by_tags_metadata_and_checks)
 
 Test(api_query, templates_answer_for_all_names_that_begin_so)
 {
+	char path[128];
+
 	instance("a", "cache-eu", ",\"Tags\":[\"geo-cache-eu\"]");
 	made("{\"Name\":\"geo-\",\"Template\":{\"Type\":\"name_prefix_match\",\"RemoveEmptyTags\":"
 	     "true},\"Service\":{\"Service\":\"${name.suffix}\",\"Tags\":[\"${name.full}\","
@@ -184,6 +186,10 @@ Test(api_query, templates_answer_for_all_names_that_begin_so)
 	made("{\"Name\":\"geo-x-\",\"Template\":{\"Type\":\"name_prefix_match\"},\"Service\":{"
 	     "\"Service\":\"of-${name.prefix}${name.suffix}\"}}");
 	cr_expect_str_eq(found(Q "/geo-cache-eu/execute"), "cache-eu a; 0");
+	snprintf(path, sizeof(path), Q "/%s/execute", id);
+	cr_assert_eq(get(path), 400);
+	cr_assert_str_eq(one.body, "prepared query templates can only be resolved up by name, not "
+				   "by ID");
 	cr_assert_eq(get(Q "/geo-cache-eu/explain"), 200);
 	cr_expect(strstr(one.body, "{\"Query\":{\"ID\":"), "%s", one.body);
 	cr_expect(strstr(one.body, "\"Service\":\"cache-eu\""), "%s", one.body);

@@ -96,8 +96,10 @@ int wm_query_fill(const struct wm_policy *q, const char *name, struct wm_policy_
 	wm_policy_draft_of(ret, q);
 	if (!q->query.prefix)
 		return 0;
-	if (strlen(name) < strlen(q->query.name)) /* it is asked for by its id */
-		f.name = q->query.name;
+	if (strcasecmp(name, q->query.id) == 0)
+		return wm_err_set(e, WM_E_INVALID,
+				  "prepared query templates can only be resolved up by name, not "
+				  "by ID");
 	wm_buf_init(&f.b, TEXTS_MAX);
 	service = fill(&f, q->query.service, e);
 	for (uint32_t n = 0; service >= 0 && n < q->terms_count; n++) {
