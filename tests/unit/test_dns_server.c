@@ -339,6 +339,98 @@ Test(server, tcp_answers_what_is_ready_first)
 	close(fd);
 }
 
+static unsigned held;
+
+static int hold_all(void *arg, const char *service, void (*done)(void *arg, int code),
+		    void *done_arg)
+{
+	int r = hold(arg, service, done, done_arg);
+
+	held += r;
+	return r;
+}
+
+static void patient_setup(void)
+{
+	dns_config.tcp_idle_ms = 60000; /* how fast the machine is does not matter */
+	setup();
+}
+TestSuite(patient, .init = patient_setup, .fini = dns_teardown, .timeout = 60);
+
+/* What he waits for was read while he owed nothing. */
+Test(patient, who_reads_nothing_is_cut_when_what_he_waits_for_comes)
+{
+	int fd = dial(SOCK_STREAM), size = 4096;
+	uint8_t out[2048];
+	size_t n = frame(out, "far.service.mesh.internal", 1);
+	uint64_t end = wm_clock_ms() + DEADLINE_MS;
+	char id[8], address[20];
+
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(id, sizeof(id), "i%u", i);
+		snprintf(address, sizeof(address), "10.3.0.%u", i + 1);
+		add("big", id, address, 80, NULL, WM_PASSING);
+	}
+	held = 0;
+	wm_dns_server_ask(server, &(struct wm_dns_lookup){hold_all, let_go, NULL});
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	cr_assert_eq(send(fd, out, n, MSG_NOSIGNAL), (ssize_t)n);
+	while (!held && wm_clock_ms() < end)
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+	cr_assert_eq(held, 1);
+	n = frame(out, "big.service.mesh.internal", 1);
+	while (!wm_dns_counters(server)[C_TCP_HELD] && wm_clock_ms() < end) {
+		ssize_t w = send(fd, out, n, MSG_NOSIGNAL);
+
+		cr_assert_eq(wm_loop_turn(loop, w < 0), 0);
+	}
+	cr_assert_eq(wm_dns_counters(server)[C_TCP_HELD], 1);
+	cr_assert_eq(wm_dns_counters(server)[C_TCP_LIMIT], 0);
+	add("far", "f", "10.1.0.3", 80, NULL, WM_PASSING);
+	bring(bring_arg, 0);
+	cr_assert_eq(wm_dns_counters(server)[C_TCP_LIMIT], 1);
+	wm_dns_server_ask(server, NULL);
+	close(fd);
+}
+
+static int hold_once(void *arg, const char *service, void (*done)(void *arg, int code),
+		     void *done_arg)
+{
+	return wm_registry_service(registry, service) ? 0 : hold(arg, service, done, done_arg);
+}
+
+/* An alias of a service that is here leads to one that is not. */
+Test(server, an_alias_waits_for_the_service_that_it_leads_to)
+{
+	int fd = dial(SOCK_DGRAM), tcp;
+	uint8_t out[600];
+	size_t len;
+
+	add("near", "x", "far.service.mesh.internal", 80, NULL, WM_PASSING);
+	add("first", "y", "near.service.mesh.internal", 80, NULL, WM_PASSING);
+	wm_dns_server_ask(server, &(struct wm_dns_lookup){hold_once, let_go, NULL});
+	len = build("first.service.mesh.internal", 1, 0);
+	cr_assert_eq(send(fd, query, len, 0), (ssize_t)len);
+	until_waiting(1);
+	cr_assert_eq(wm_dns_counters(server)[C_ANSWERED], 0, "the alias alone is no answer");
+	bring(bring_arg, WM_E_BUSY);
+	until_waiting(0);
+	cr_assert_eq(wm_dns_counters(server)[C_SERVFAIL], 1);
+	cr_assert_gt(recv(fd, answer.raw, sizeof(answer.raw), 0), 0);
+	tcp = dial(SOCK_STREAM);
+	len = frame(out, "near.service.mesh.internal", 1);
+	cr_assert_eq(send(tcp, out, len, 0), (ssize_t)len);
+	until_waiting(1);
+	add("far", "f", "10.1.0.3", 80, NULL, WM_PASSING);
+	bring(bring_arg, 0);
+	framed(tcp);
+	cr_assert_eq(have(1, NULL), 2, "the alias, and what it leads to");
+	cr_assert_eq(wm_dns_counters(server)[C_ANSWERED], 1);
+	wm_dns_server_ask(server, NULL);
+	close(fd);
+	close(tcp);
+}
+
 Test(server, tcp_is_bounded)
 {
 	uint8_t out[8] = {0xff, 0xff};

@@ -93,13 +93,18 @@ static bool conn_write(struct wm_dns_conn *c)
 	return true;
 }
 
-/* May its next query be read? Where all together owe too much, only of who takes what is his. */
-static bool has_room(const struct wm_dns_conn *c)
+/* Are more answers kept for it? Where all together owe too much, only for who takes what is his. */
+static bool may_owe(const struct wm_dns_conn *c)
 {
 	size_t max = c->s->c.tcp_memory_max;
 
-	return c->waiting < TCP_WAITING_MAX && c->out_len < TCP_OUT_MAX &&
-	       (!c->out_len || !max || c->s->conns_owe < max);
+	return c->out_len < TCP_OUT_MAX && (!c->out_len || !max || c->s->conns_owe < max);
+}
+
+/* May its next query be read? */
+static bool has_room(const struct wm_dns_conn *c)
+{
+	return c->waiting < TCP_WAITING_MAX && may_owe(c);
 }
 
 /* Append one answer with its length in front. @return false: no memory. */
@@ -272,6 +277,12 @@ static void conn_go_on(struct wm_dns_conn *c)
 void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t len)
 {
 	c->waiting--;
+	/* who takes too little of what came before asks for the rest again (RFC 7766 6.2.4) */
+	if (len && !c->serving && !may_owe(c)) {
+		c->s->counters[WM_DNS_C_TCP_LIMIT]++;
+		wm_dns_conn_close(c);
+		return;
+	}
 	if (len)
 		(void)conn_append(c, answer, len); /* no memory: counted, the client asks again */
 	if (!c->serving)
