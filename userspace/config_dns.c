@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* @return false: @p domain is @p of, or below it. */
 static bool is_outside(const char *domain, const char *of)
@@ -67,11 +66,17 @@ static int check_routes(const struct wm_settings *s, const struct wm_upstream_co
 	return 0;
 }
 
-static int check_file(const char *name, const char *path, struct wm_err *e)
+static int check_file(const char *name, const char *path, const char *option, const char *what,
+		      struct wm_err *e)
 {
-	if (!*path || !access(path, R_OK))
-		return 0;
-	return wm_err_set(e, -errno, "%s: cannot read %s: %s", name, path, strerror(errno));
+	int r = *path ? wm_upstream_file(option, path) : 0;
+
+	if (r == -EINVAL)
+		return wm_err_set(e, r, "%s: %s is not a file", name, path);
+	if (r == -EBADMSG)
+		return wm_err_set(e, r, "%s: %s has no %s, or a line that is none", name, path,
+				  what);
+	return r ? wm_err_set(e, r, "%s: cannot read %s: %s", name, path, strerror(-r)) : 0;
 }
 
 static bool has_tls(const struct wm_upstream_routes *routes)
@@ -138,8 +143,11 @@ int wm_config_upstream(const struct wm_settings *s, const struct wm_vip_space *v
 	if (!r)
 		r = check_authorities(ret, e);
 	if (!r)
-		r = check_file("dns.trust_anchor", s->dns_trust_anchor, e);
-	return r ? r : check_file("dns.root_hints", s->dns_root_hints, e);
+		r = check_file("dns.trust_anchor", s->dns_trust_anchor, "trust-anchor-file",
+			       "DS or DNSKEY record", e);
+	return r ? r
+		 : check_file("dns.root_hints", s->dns_root_hints, "root-hints",
+			      "server of the root", e);
 }
 
 int wm_config_dns_tls(const struct wm_settings *s, int64_t now_s, struct wm_err *e)

@@ -36,6 +36,17 @@ refused() { # text that must be said, options
 refused 'http.addresses: 203.0.113.9 is no address of this machine' --set http.addresses=203.0.113.9
 refused 'http.metrics_port: 8500 is http.port as well' --set http.metrics_addresses=127.0.0.1 --set http.metrics_port=8500
 refused 'http.addresses: an IPv4 or IPv6 address is wanted, not "localhost"' --set http.addresses=localhost
+# libunbound would wait for who writes a pipe, and read a directory for ever
+mkfifo "$TMP/pipe"
+echo '; no key, and no server' >"$TMP/comments"
+recursion=(--set dns.upstream=recursion --set dns.validate=true)
+for s in trust_anchor root_hints; do
+	refused "dns.$s: $TMP/pipe is not a file" "${recursion[@]}" --set "dns.$s=$TMP/pipe"
+	refused "dns.$s: $TMP is not a file" "${recursion[@]}" --set "dns.$s=$TMP"
+	refused "dns.$s: $TMP/comments has no" "${recursion[@]}" --set "dns.$s=$TMP/comments"
+	refused "dns.$s: $CTL has no" "${recursion[@]}" --set "dns.$s=$CTL"
+done
+refused 'dns.upstream_ca_file: .*: not a file' --set dns.upstream=list --set dns.forward=.=127.0.0.9#a.b --set "dns.upstream_ca_file=$TMP/pipe"
 refused 'dns.addresses: an IPv4 or IPv6 address is wanted, not "1.2.3"' --set dns.addresses=1.2.3
 refused 'dns.port53_addresses: 203.0.113.9 is no address' --set dns.port53_addresses=203.0.113.9
 refused 'dns.addresses: 0:0::1 is there twice' --set dns.addresses=::1,127.0.0.1,0:0::1

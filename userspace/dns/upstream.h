@@ -166,6 +166,10 @@ uint64_t wm_upstream_cache_max(const struct wm_upstream *u);
 const char *wm_upstream_source(const struct wm_upstream *u);
 /** Read dns.forward, "domain=server server" each. @return 0, WM_E_INVALID with @p e. */
 int wm_upstream_routes_parse(char *const *list, struct wm_upstream_routes *ret, struct wm_err *e);
+/** Does libunbound take the file for this option of its own, "trust-anchor-file" or "root-hints"?
+ *  Blocks on the disk. @return 0, negative errno; -EBADMSG: nothing is in it, or what is none;
+ *  -EINVAL: it is no regular file. */
+int wm_upstream_file(const char *option, const char *path);
 /** Would a question to it come to ourselves? Addresses that stand for all are compared with those
  *  of this machine's links. */
 bool wm_upstream_leads_here(const struct wm_upstream_own *own, const struct wm_upstream_server *s);

@@ -116,6 +116,8 @@ struct wm_unbound_answer {
 	bool second;	    /* another server had it before the one that was asked first */
 };
 typedef void (*wm_unbound_fn)(void *arg, const struct wm_unbound_answer *a);
+/** Whether libunbound takes the configuration, and the files that it names. Blocks on the disk. */
+bool wm_unbound_takes(const char *conf);
 /** A resolver with a cache of its own. @p conf is as wm_upstream_conf() writes it.
  *  @return 0, -ENOMEM, -EINVAL with @p e. */
 int wm_unbound_new(struct wm_loop *l, const char *conf, size_t len, struct wm_unbound **ret,

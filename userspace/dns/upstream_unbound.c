@@ -45,6 +45,23 @@ static int read_conf(struct ub_ctx *ctx, const char *conf, size_t len)
 	return ub_ctx_config(ctx, path) ? -EINVAL : 0;
 }
 
+bool wm_unbound_takes(const char *conf)
+{
+	struct ub_ctx *ctx = ub_ctx_create();
+	struct ub_result *answer = NULL;
+	bool ok;
+
+	if (!ctx)
+		return false;
+	ub_ctx_debugout(ctx, NULL);
+	/* the files are read for the first question: one that is answered without asking anybody */
+	ok = !read_conf(ctx, conf, strlen(conf)) &&
+	     !ub_resolve(ctx, "localhost.", WM_DNS_A, WM_DNS_IN, &answer);
+	ub_resolve_free(answer);
+	ub_ctx_delete(ctx);
+	return ok;
+}
+
 int wm_unbound_new(struct wm_loop *l, const char *conf, size_t len, struct wm_unbound **ret,
 		   struct wm_err *e)
 {
