@@ -41,6 +41,8 @@ struct wm_upstream_question {
 	void *arg;
 	bool checked, asking, done;
 	bool failed_once; /* a spare resolver is asked as it was failed */
+	bool alias;	  /* WM_UPSTREAM_ALIAS */
+	bool below;	  /* a name of u->c.apart: spare resolvers have those as zones */
 	uint16_t type;
 	uint64_t asked_ns, due_ms;
 	TAILQ_ENTRY(wm_upstream_question) entry; /* in the order of due_ms */
@@ -67,6 +69,8 @@ struct wm_upstream {
 	uint64_t overtaken[WM_UPSTREAM_ROUTES_MAX][WM_UPSTREAM_SERVERS_MAX]; /* of routes */
 	unsigned spare_failed;						     /* in a row */
 	uint64_t spare_ms;		   /* it is not asked before */
+	unsigned alias_open, alias_failed; /* as ALIAS_MAX */
+	uint64_t alias_ms;		   /* none is asked for before */
 	char *conf;			   /* its configuration */
 	bool unplanned;			   /* none could be written */
 	struct wm_upstream_relays *relays; /* NULL: no server speaks TLS */
@@ -77,7 +81,7 @@ struct wm_upstream {
 	struct wm_timer *keys; /* NULL: none are followed */
 	char keys_domain[WM_DNS_TEXT_MAX];
 	struct wm_dns_clients *clients;
-	TAILQ_HEAD(, wm_upstream_question) open;
+	TAILQ_HEAD(open, wm_upstream_question) open;
 	SLIST_HEAD(, retired) retired;
 	unsigned open_count;
 	uint64_t counters[WM_UPSTREAM_COUNTER_COUNT];
@@ -381,6 +385,7 @@ static void forget(struct wm_upstream_question *q)
 {
 	TAILQ_REMOVE(&q->u->open, q, entry);
 	q->u->open_count--;
+	q->u->alias_open -= q->alias;
 	wm_dns_clients_leave(q->u->clients, q->client);
 	wm_unbound_cancel(q->ask);
 	wm_unbound_cancel(q->again);
@@ -392,6 +397,16 @@ static void forget(struct wm_upstream_question *q)
 		free(q);
 }
 
+/* Servers that are silent say nothing of aliases, either. */
+static void note_alias(struct wm_upstream *u, bool answered)
+{
+	u->alias_failed = answered ? 0 : u->alias_failed + 1;
+	if (u->alias_failed == ALIAS_MAX) {
+		u->alias_failed = 0;
+		u->alias_ms = wm_clock_ms() + SPARE_MS;
+	}
+}
+
 /* The last thing that is done with it. */
 static void end(struct wm_upstream_question *q, enum wm_upstream_code code,
 		const struct wm_unbound_answer *a)
@@ -399,6 +414,8 @@ static void end(struct wm_upstream_question *q, enum wm_upstream_code code,
 	wm_upstream_fn fn = q->fn;
 	void *arg = q->arg;
 
+	if (q->alias)
+		note_alias(q->u, code == WM_UPSTREAM_ANSWERED);
 	forget(q);
 	fn(arg, code, a);
 }
@@ -440,7 +457,9 @@ static void settle(struct wm_upstream_question *q, const struct wm_unbound_answe
 	} else {
 		n[a->failed ? WM_UPSTREAM_C_FAILED : WM_UPSTREAM_C_BOGUS]++;
 		wm_upstream_probes_doubt(q->u->probes);
-		end(q, WM_UPSTREAM_SERVFAIL, NULL);
+		end(q,
+		    a->failed && q->to && is_alive(q) ? WM_UPSTREAM_UNSURE : WM_UPSTREAM_SERVFAIL,
+		    NULL);
 	}
 }
 
@@ -501,7 +520,7 @@ static bool ask_again(struct wm_upstream_question *q)
 {
 	struct wm_upstream *u = q->u;
 
-	if (!q->to || q->failed_once || !is_alive(q))
+	if (!q->to || q->failed_once || q->alias || q->below || !is_alive(q))
 		return false;
 	q->failed_once = true;
 	u->counters[WM_UPSTREAM_C_AGAIN]++;
@@ -572,14 +591,40 @@ static void on_late(void *arg)
 		u->counters[WM_UPSTREAM_C_LATE]++;
 		note_pace(q);
 		wm_upstream_probes_doubt(u->probes);
-		end(q, WM_UPSTREAM_SERVFAIL, NULL);
+		end(q, q->to && is_alive(q) ? WM_UPSTREAM_LATE : WM_UPSTREAM_SERVFAIL, NULL);
 	}
 	if (q)
 		wm_timer_arm(u->late, q->due_ms - now);
 }
 
+/* Let it be over within so many ms, before others that were asked earlier. */
+static void set_due(struct wm_upstream_question *q, uint64_t ms)
+{
+	struct wm_upstream *u = q->u;
+	struct wm_upstream_question *before = TAILQ_LAST(&u->open, open);
+
+	q->due_ms = wm_clock_ms() + ms;
+	while (before && before->due_ms > q->due_ms)
+		before = TAILQ_PREV(before, open, entry);
+	if (before) {
+		TAILQ_INSERT_AFTER(&u->open, before, q, entry);
+	} else {
+		TAILQ_INSERT_HEAD(&u->open, q, entry);
+		wm_timer_arm(u->late, ms);
+	}
+}
+
+/* How long a question may take. */
+static uint64_t patience_ms(const struct wm_upstream *u, unsigned how)
+{
+	if (how & WM_UPSTREAM_BRIEF)
+		return u->c.timeout_ms + BRIEF_MS < CLIENT_MS ? CLIENT_MS - u->c.timeout_ms
+							      : BRIEF_MS;
+	return how & WM_UPSTREAM_ALIAS ? ALIAS_MS : u->c.timeout_ms;
+}
+
 static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t client[16],
-					  const char *name)
+					  const char *name, unsigned how)
 {
 	size_t size = strlen(name) + 1;
 	struct wm_upstream_question *q;
@@ -602,11 +647,34 @@ static struct wm_upstream_question *admit(struct wm_upstream *u, const uint8_t c
 	}
 	q->u = u;
 	memcpy(q->name, name, size);
-	q->due_ms = wm_clock_ms() + u->c.timeout_ms;
-	if (!u->open_count++)
-		wm_timer_arm(u->late, u->c.timeout_ms);
-	TAILQ_INSERT_TAIL(&u->open, q, entry);
+	u->open_count++;
+	set_due(q, patience_ms(u, how));
+	q->alias = how & WM_UPSTREAM_ALIAS;
+	u->alias_open += q->alias;
 	return q;
+}
+
+/* If so, it is counted. */
+static bool may_ask_alias(struct wm_upstream *u)
+{
+	if (u->alias_open >= ALIAS_MAX || wm_clock_ms() < u->alias_ms)
+		return false;
+	u->counters[WM_UPSTREAM_C_ALIAS]++;
+	return true;
+}
+
+/* For an alias alone it is a spare one: what it finds of a server that is silent keeps nobody else
+ * from asking it. */
+static struct wm_unbound *resolver_for(struct wm_upstream_question *q, unsigned how)
+{
+	struct wm_upstream *u = q->u;
+	struct wm_unbound *of = NULL;
+
+	if (q->below || how & WM_UPSTREAM_OTHER)
+		of = other_of(u);
+	else if (q->alias && q->to)
+		of = spare_of(u, wm_upstream_spares_slowest(u->spares, q->to));
+	return of ? of : is_fresh(u, q->name) ? u->fresh : u->resolver;
 }
 
 struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_t *name,
@@ -614,7 +682,6 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 					     wm_upstream_fn fn, void *arg)
 {
 	struct wm_upstream_question *q;
-	struct wm_unbound *of;
 	char text[WM_DNS_TEXT_MAX];
 
 	if (wm_upstream_probes_seen(u->probes, name)) {
@@ -622,11 +689,15 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 		fn(arg, WM_UPSTREAM_REFUSED, NULL);
 		return NULL;
 	}
+	if (how & WM_UPSTREAM_ALIAS && !may_ask_alias(u)) {
+		fn(arg, WM_UPSTREAM_SERVFAIL, NULL);
+		return NULL;
+	}
 	u->counters[WM_UPSTREAM_C_ASKED]++;
 	wm_upstream_probes_used(u->probes);
 	if (!wm_dns_text(name, text, sizeof(text)))
 		memcpy(text, ".", sizeof("."));
-	q = admit(u, client, text);
+	q = admit(u, client, text, how);
 	if (!q) {
 		fn(arg, WM_UPSTREAM_SERVFAIL, NULL);
 		return NULL;
@@ -637,14 +708,12 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 	q->type = type;
 	q->to = wm_upstream_route_of(&u->routes, text);
 	q->asking = true;
-	of = how & WM_UPSTREAM_OTHER ? other_of(u) : NULL;
-	of = of ? of : is_fresh(u, text) ? u->fresh : u->resolver;
-	if (wm_unbound_ask(of, text, type, on_answer, q, &q->ask) && !q->done) {
+	if (wm_unbound_ask(resolver_for(q, how), text, type, on_answer, q, &q->ask) && !q->done) {
 		u->counters[WM_UPSTREAM_C_FAILED]++;
 		end(q, WM_UPSTREAM_SERVFAIL, NULL);
 	}
 	q->asking = false;
-	if (q->ask)
+	if (q->ask && !q->alias)
 		watch_pace(q);
 	if (!q->done)
 		return q;

@@ -97,6 +97,9 @@ struct wm_upstream_config {
 	X(OVERTOOK, dns_upstream_overtook, "of these, that the other server answered first")       \
 	X(NOT_OVERTAKEN, dns_upstream_not_overtaken,                                               \
 	  "questions that took so long, beyond dns.upstream_overtake: nobody else was asked")      \
+	X(ALIAS, dns_upstream_alias,                                                               \
+	  "questions that a server failed which answers others: asked for an alias alone, which "  \
+	  "may lead to a name of ours")                                                            \
 	X(FAILED, dns_upstream_failed, "no server had an answer: SERVFAIL")                        \
 	X(BOGUS, dns_upstream_bogus, "validation failed: SERVFAIL")                                \
 	X(LATE, dns_upstream_late, "no answer within dns.upstream_timeout: SERVFAIL")              \

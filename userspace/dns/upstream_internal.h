@@ -188,6 +188,8 @@ struct wm_upstream_question;
 enum wm_upstream_code {
 	WM_UPSTREAM_ANSWERED,
 	WM_UPSTREAM_SERVFAIL,
+	WM_UPSTREAM_UNSURE,  /* likewise, though a server of the domain answers others */
+	WM_UPSTREAM_LATE,    /* likewise, and it said nothing */
 	WM_UPSTREAM_REFUSED, /* our own question came back */
 };
 typedef void (*wm_upstream_fn)(void *arg, enum wm_upstream_code code,
@@ -198,6 +200,10 @@ enum {
 	/* Of a second resolver, with a cache of its own: what the first one keeps is not over, and
 	 * libunbound as a library fetches nothing before it is. */
 	WM_UPSTREAM_OTHER = 2,
+	/* Of a name for which they had SERVFAIL: whether an alias leads on from it. */
+	WM_UPSTREAM_ALIAS = 4,
+	/* Its client has waited for dns.upstream_timeout: it is over before he gives up. */
+	WM_UPSTREAM_BRIEF = 8,
 };
 /** Ask for a name in wire form. @p client: its address, v4-mapped if IPv4. @p fn runs once, maybe
  *  before this returns (then NULL is), unless cancelled. @p how: WM_UPSTREAM_* of the above. */
