@@ -204,6 +204,22 @@ Test(api_query, templates_answer_for_all_names_that_begin_so)
 	cr_expect_str_eq(found(Q "/other/execute"), "other; 0", "one for all that nobody else has");
 }
 
+Test(api_query, templates_fill_in_all_that_a_service_is_asked_by)
+{
+	instance("a", "redis", ",\"Meta\":{\"v\":\"4\"}");
+	instance("b", "redis", ",\"Meta\":{\"v\":\"5\"}");
+	made("{\"Name\":\"redis-\",\"Template\":{\"Type\":\"name_prefix_match\"},\"Service\":{"
+	     "\"Service\":\"redis\",\"Near\":\"n-${name.suffix}\",\"ServiceMeta\":{\"v\":"
+	     "\"${name.suffix}\"},\"IgnoreCheckIDs\":[\"c-${name.suffix}\"]}}");
+	cr_expect_str_eq(found(Q "/redis-4/execute"), "redis a; 0");
+	cr_expect_str_eq(found(Q "/redis-5/execute"), "redis b; 0");
+	cr_expect_str_eq(found(Q "/redis-6/execute"), "redis; 0");
+	cr_assert_eq(get(Q "/redis-5/explain"), 200);
+	cr_expect(strstr(one.body, "\"Near\":\"n-5\""), "%s", one.body);
+	cr_expect(strstr(one.body, "\"ServiceMeta\":{\"v\":\"5\"}"), "%s", one.body);
+	cr_expect(strstr(one.body, "\"IgnoreCheckIDs\":[\"c-5\"]"), "%s", one.body);
+}
+
 Test(api_query, the_policy_of_the_service_is_followed)
 {
 	instance("a", "web", ",\"Meta\":{\"v\":\"1\"}");

@@ -85,11 +85,18 @@ static long fill(struct filling *f, const char *text, struct wm_err *e)
 	return -1;
 }
 
+/* What of a term is filled in: of a pair the value. */
+static const char **text_of(struct wm_policy_term *t)
+{
+	return t->what == WM_QUERY_NODE_META || t->what == WM_QUERY_SERVICE_META ? &t->value
+										 : &t->key;
+}
+
 int wm_query_fill(const struct wm_policy *q, const char *name, struct wm_policy_draft *ret,
 		  char **texts, struct wm_err *e)
 {
 	struct filling f = {.q = q, .name = name};
-	long service, at[WM_QUERY_TERMS_MAX];
+	long service, near, at[WM_QUERY_TERMS_MAX];
 	unsigned kept = 0;
 
 	*texts = NULL;
@@ -102,19 +109,21 @@ int wm_query_fill(const struct wm_policy *q, const char *name, struct wm_policy_
 				  "by ID");
 	wm_buf_init(&f.b, TEXTS_MAX);
 	service = fill(&f, q->query.service, e);
-	for (uint32_t n = 0; service >= 0 && n < q->terms_count; n++) {
-		at[n] = fill(&f, q->terms[n].key, e);
+	near = service < 0 ? -1 : fill(&f, q->query.near, e);
+	for (uint32_t n = 0; near >= 0 && n < q->terms_count; n++) {
+		at[n] = fill(&f, *text_of(&ret->terms[n]), e);
 		if (at[n] < 0)
-			service = -1;
+			near = -1;
 	}
-	if (service < 0) {
+	if (near < 0) {
 		wm_buf_done(&f.b);
 		return e->code;
 	}
 	*texts = f.b.data;
 	ret->p.query.service = f.b.data + service;
+	ret->p.query.near = f.b.data + near;
 	for (uint32_t n = 0; n < q->terms_count; n++) {
-		ret->terms[n].key = f.b.data + at[n];
+		*text_of(&ret->terms[n]) = f.b.data + at[n];
 		if (q->query.remove_empty_tags && q->terms[n].what == WM_QUERY_TAG &&
 		    !*ret->terms[n].key)
 			continue;

@@ -12,8 +12,10 @@
  *  with. @return NULL: none. Cost O(policies). */
 const struct wm_policy *wm_query_find(const struct wm_registry *r, const char *name);
 /** The query that is asked for as @p name: of a template ${name.full}, ${name.prefix},
- *  ${name.suffix} and ${agent.segment} are put into service and tags. @p ret points into @p texts,
- *  which the caller frees, and into @p q. @return 0, -ENOMEM, WM_E_INVALID: another variable. */
+ *  ${name.suffix} and ${agent.segment} are put into service, near, tags, ids of
+ *  checks and values of metadata. @p ret points into @p texts,
+ *  which the caller frees, and into @p q. @return 0, -ENOMEM, WM_E_INVALID: another variable, or a
+ *  template is asked for by its id. */
 int wm_query_fill(const struct wm_policy *q, const char *name, struct wm_policy_draft *ret,
 		  char **texts, struct wm_err *e);
 /** Whom @p q selects. @p ret for free(). @p ret_tier: how many tiers of
