@@ -52,6 +52,7 @@ void wm_dns_settings_take(const struct wm_settings *s, struct wm_dns_server *d, 
 		wm_error("dns.pod_limit",
 			 "err=%s text=\"the kernel goes on with the bounds before\"",
 			 wm_err_name(r));
+	wm_dns_server_sample(d, (unsigned)s->dns_sample);
 	r = p ? wm_dns_samples_every(p, (unsigned)s->dns_sample) : 0;
 	if (r && r != -EOPNOTSUPP)
 		wm_error("dns.sample", "err=%s text=\"the kernel tells of as many as before\"",

@@ -32,7 +32,8 @@ place "$FAR" wmfar 10.99.2 fd99:2
 settings() { printf '{"dns": {"allow": [%s], "rate_limit": %s}}' "$1" "${2:-200}" >"$TMP/settings.json"; }
 reload() { operator -X PUT "$API/v1/agent/reload"; }
 settings ''
-start_agent --config "$TMP/settings.json" --set dns.addresses=10.99.0.1,fd99::1,127.0.0.1 --set kernel.veth_devices=wmpod
+start_agent --config "$TMP/settings.json" --set dns.addresses=10.99.0.1,fd99::1,127.0.0.1 --set kernel.veth_devices=wmpod \
+	--set dns.sample=1 --set dns.query_log=1
 register a web 10.99.0.1 8081 >/dev/null
 attached() { api $API/v1/waymark/status | jq -e '.plane.hooks[] | select(.name == "dns_veth" and .attached)'; }
 until_ok 20 attached || fail "the pod's device is attached to"
@@ -63,6 +64,10 @@ check "the other may by IPv4" 10.99.0.1 "$(asks "$FAR" @10.99.0.1 $NAME)"
 check "over TCP" 10.99.0.1 "$(asks "$FAR" @10.99.0.1 +tcp $NAME)"
 check "it may not by IPv6" "" "$(asks "$FAR" @fd99::1 $NAME)"
 check "nor over TCP" "" "$(asks "$FAR" @fd99::1 +tcp $NAME)"
+who_was() { operator "$API/v1/waymark/dns/seen" | jq -c "[($1.questions[] | select(.level == \"$2\") | [.client, .name, .rcode, .octets, .device])] | unique"; }
+check "the kernel tells whom it refused" "[[\"10.99.1.2\",\"$NAME\",5,0,\"wmpod\"]]" "$(who_was .kernel refused)"
+check "so does userspace" "[[\"fd99:2::2\",\"$NAME\",5,0,\"\"]]" "$(who_was '' refused)"
+matches "and the query log" "event=dns.question name=$NAME type=1 client=10.99.1.2 transport=udp level=refused rcode=5 answers=0 us=[0-9]+ sampled=1$" "$(cat "$TMP/agent.log")"
 check "counted by userspace" "2 3" "$(counter dns_drop_allow) $(metric dns_user_denied)"
 check "of these, connections" 2 "$(metric dns_user_tcp_denied)"
 for at in "@10.99.0.1 -b 10.99.0.1" "@10.99.0.1 -b 10.99.1.1" "@fd99::1 -b fd99::1" "@127.0.0.1" "@10.99.0.1 -b 10.99.1.1 +tcp"; do
@@ -82,6 +87,7 @@ storm() { # until the question was dropped and cut: each is asked by two, as one
 }
 until_ok 30 storm || fail "what is asked too often is dropped, and cut: $(cat "$TMP/storm")"
 matches "who is cut is told so" "flags: qr tc rd;|flags: qr tc;" "$(cat "$TMP/storm")"
+check "and told of" "[[\"10.99.2.2\",\"$once\",5,0,\"\"]]" "$(who_was '' often)"
 before=$(metric dns_user_badcookie)
 cookied() { # dig asks again with the cookie that it is sent, and is answered, however often
 	of "$FAR" dig +noall +comments +tries=1 +time=1 -p 8600 @10.99.0.1 $once TXT $once TXT $once TXT >>"$TMP/cookied" 2>&1

@@ -46,6 +46,30 @@ Test(dns_seen, one)
 	wm_dns_seen_free(s);
 }
 
+Test(dns_seen, what_is_dropped_is_no_answer)
+{
+	struct wm_dns_seen *s = wm_dns_seen_new(false);
+	struct sockaddr_in in = from4();
+	const struct wm_dns_seen_one *o;
+
+	wm_dns_seen_drop(s, (struct sockaddr *)&in, query, sizeof(query), WM_DNS_LEVEL_REFUSED,
+			 250);
+	o = wm_dns_seen_get(s, 1);
+	cr_assert_not_null(o);
+	cr_assert_eq(o->stands_for, 250);
+	cr_assert_eq(o->level, WM_DNS_LEVEL_REFUSED);
+	cr_assert_eq(o->rcode, 5);
+	cr_assert_eq(o->octets, 0);
+	cr_assert_eq(o->port, 4711);
+	cr_assert_eq(memcmp(o->name, "\3wEb", 5), 0);
+	wm_dns_seen_drop(s, (struct sockaddr *)&in, query, 14, WM_DNS_LEVEL_OFTEN, 1);
+	cr_assert_eq(wm_dns_seen_last(s), 1, "there is no question in it");
+	for (unsigned t = 0; t < WM_DNS_SEEN_TYPE_COUNT; t++)
+		cr_assert_eq(wm_dns_seen_answers(s, WM_DNS_LEVEL_REFUSED, t)[5], 0);
+	cr_assert_eq(wm_dns_seen_times(s, WM_DNS_LEVEL_REFUSED)[5].count[0], 0);
+	wm_dns_seen_free(s);
+}
+
 Test(dns_seen, the_oldest_is_overwritten)
 {
 	struct wm_dns_seen *s = wm_dns_seen_new(false);

@@ -447,6 +447,9 @@ void wm_dns_node_there(struct wm_dns_server *s, const char *folded, bool more);
 /* --- query_log.c --- */
 /** An answer was made: it is remembered, and logged if it is its turn. As wm_dns_seen_put(). */
 void wm_dns_note(struct wm_dns_server *s, const struct wm_dns_made *m);
+/** A datagram was dropped, and counted: noted as well, if it is one of so many (dns.sample). */
+void wm_dns_note_drop(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+		      size_t len, enum wm_dns_level why);
 
 /* --- server.c --- */
 struct wm_dns_socket {
@@ -469,7 +472,8 @@ struct wm_dns_server {
 	uint64_t counters[WM_DNS_COUNTER_COUNT];
 	struct wm_dns_seen *seen, *kernel_seen; /* kernel_seen NULL: it tells of nothing */
 	struct wm_dns_sampler sampler;
-	uint64_t log_owed;   /* answers that the kernel told of since the last of them was logged */
+	uint32_t sample_every, drop_left; /* of what is dropped, as of the kernel's answers */
+	uint64_t log_owed;   /* questions that those told of stand for, since one was logged */
 	uint64_t log_second; /* of the query log, and lines in it */
 	unsigned log_lines;
 	SLIST_HEAD(, wm_dns_socket) sockets;

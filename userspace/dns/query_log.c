@@ -7,6 +7,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/base/hash.h"
 #include "userspace/base/log.h"
+#include "userspace/base/random.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -142,20 +143,45 @@ void wm_dns_note(struct wm_dns_server *s, const struct wm_dns_made *m)
 		log_one(s, wm_dns_seen_get(s->seen, last));
 }
 
-void wm_dns_sampled(struct wm_dns_server *s, const struct wm_dns_sample *told)
+/* The one that was noted last, unless none was since @p before: it stands for so many. */
+static void log_sampled(struct wm_dns_server *s, const struct wm_dns_seen *seen, uint64_t before,
+			uint32_t every)
 {
-	uint64_t before = wm_dns_seen_last(s->kernel_seen), last;
+	uint64_t last = wm_dns_seen_last(seen);
 
-	wm_dns_seen_sample(s->kernel_seen, told);
-	last = wm_dns_seen_last(s->kernel_seen);
 	if (!s->c.log_every || last == before)
 		return;
-	s->log_owed += told->every;
+	s->log_owed += every;
 	if (s->log_owed < s->c.log_every)
 		return;
 	s->log_owed %= s->c.log_every;
 	if (may_log(s))
-		log_one(s, wm_dns_seen_get(s->kernel_seen, last));
+		log_one(s, wm_dns_seen_get(seen, last));
+}
+
+void wm_dns_sampled(struct wm_dns_server *s, const struct wm_dns_sample *told)
+{
+	uint64_t before = wm_dns_seen_last(s->kernel_seen);
+
+	wm_dns_seen_sample(s->kernel_seen, told);
+	log_sampled(s, s->kernel_seen, before, told->every);
+}
+
+void wm_dns_note_drop(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+		      size_t len, enum wm_dns_level why)
+{
+	uint64_t before = wm_dns_seen_last(s->seen);
+
+	if (--s->drop_left - 1 < wm_sample_limit(s->sample_every) ||
+	    !wm_sample_turn(&s->drop_left, s->sample_every, (uint32_t)wm_random64()))
+		return;
+	wm_dns_seen_drop(s->seen, from, query, len, why, s->sample_every);
+	log_sampled(s, s->seen, before, s->sample_every);
+}
+
+void wm_dns_server_sample(struct wm_dns_server *s, unsigned every)
+{
+	s->sample_every = every;
 }
 
 int wm_dns_server_sampler(struct wm_dns_server *s, const struct wm_dns_sampler *k)

@@ -133,6 +133,24 @@ void wm_dns_seen_put(struct wm_dns_seen *s, const struct wm_dns_made *m)
 	count(s, o);
 }
 
+void wm_dns_seen_drop(struct wm_dns_seen *s, const struct sockaddr *from, const uint8_t *query,
+		      size_t len, enum wm_dns_level why, uint32_t every)
+{
+	static const uint8_t nothing[WM_DNS_HEADER_LEN] = {[3] = WM_DNS_REFUSED};
+	uint64_t before = s->last;
+
+	wm_dns_seen_put(s, &(struct wm_dns_made){.from = from,
+						 .level = why,
+						 .query = query,
+						 .len = len,
+						 .answer = nothing,
+						 .answer_len = sizeof(nothing)});
+	if (s->last == before)
+		return;
+	s->ring[before % WM_DNS_SEEN_MAX].octets = 0;
+	s->ring[before % WM_DNS_SEEN_MAX].stands_for = every;
+}
+
 void wm_dns_seen_sample(struct wm_dns_seen *s, const struct wm_dns_sample *told)
 {
 	struct wm_dns_seen_one *o;

@@ -87,6 +87,10 @@ struct wm_dns_made {
 };
 /** Note an answer. What has no question is counted only. Cost: O(name). */
 void wm_dns_seen_put(struct wm_dns_seen *s, const struct wm_dns_made *m);
+/** Note a question over UDP that was dropped, one of @p every: why, it says in the level. What has
+ *  no question is not noted. */
+void wm_dns_seen_drop(struct wm_dns_seen *s, const struct sockaddr *from, const uint8_t *query,
+		      size_t len, enum wm_dns_level why, uint32_t every);
 /** Note what the kernel told of. */
 void wm_dns_seen_sample(struct wm_dns_seen *s, const struct wm_dns_sample *told);
 /** Number of the last. */

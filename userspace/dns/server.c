@@ -64,9 +64,13 @@ static void batch_prepare(struct wm_dns_batch *b)
 static size_t rated_datagram(struct wm_dns_server *s, struct wm_dns_batch *b, int i,
 			     enum wm_rated rated)
 {
-	return rated == WM_RATED_CUT ? wm_dns_rate_cut(s, b->in[i].msg_hdr.msg_name, b->query[i],
-						       b->in[i].msg_len, b->answer[i])
-				     : 0;
+	const struct sockaddr *from = b->in[i].msg_hdr.msg_name;
+	size_t len = b->in[i].msg_len;
+
+	if (rated == WM_RATED_CUT)
+		return wm_dns_rate_cut(s, from, b->query[i], len, b->answer[i]);
+	wm_dns_note_drop(s, from, b->query[i], len, WM_DNS_LEVEL_OFTEN);
+	return 0;
 }
 
 /* @return octets of the answer to datagram @p i, 0: there is none, or it comes later. */
@@ -80,8 +84,10 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 	int asked;
 
 	wm_dns_received(k->s, false);
-	if (!wm_dns_may_ask(k->s, from))
+	if (!wm_dns_may_ask(k->s, from)) {
+		wm_dns_note_drop(k->s, from, b->query[i], len, WM_DNS_LEVEL_REFUSED);
 		return 0;
+	}
 	rated = wm_dns_rate(k->s, from, b->query[i], len);
 	loosen_source(h);
 	if (rated != WM_RATED_ANSWER)

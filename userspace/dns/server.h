@@ -224,5 +224,7 @@ struct wm_dns_sampler {
 int wm_dns_server_sampler(struct wm_dns_server *s, const struct wm_dns_sampler *k);
 /** The kernel told of an answer: it is remembered, and logged if it is its turn. */
 void wm_dns_sampled(struct wm_dns_server *s, const struct wm_dns_sample *told);
+/** Of what is dropped one in @p every is remembered, drawn; 0, as at first: none. */
+void wm_dns_server_sample(struct wm_dns_server *s, unsigned every);
 /** The same of the kernel, as far as it told until now; NULL: it tells of nothing. Borrowed. */
 const struct wm_dns_seen *wm_dns_seen_by_kernel(const struct wm_dns_server *s);
