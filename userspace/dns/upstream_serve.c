@@ -30,6 +30,9 @@ struct wm_dns_passed {
 	size_t before_len; /* as in struct wm_upstream_shape */
 	uint16_t before_count;
 	unsigned crossed;	    /* times that others' aliases led to names of ours */
+	unsigned aliases;	    /* times that an alias alone was asked for */
+	bool alias, late;	    /* just now, for they had SERVFAIL; or nothing to say */
+	bool unsecured;		    /* what is before is so by nobody's signature */
 	uint8_t asked[WM_NAME_BUF]; /* of others now, folded, zeros behind */
 	uint8_t control[CONTROL_MAX] __attribute__((aligned(8)));
 	bool asking, done;
@@ -110,6 +113,7 @@ struct leads {
 	size_t len;	  /* of that name */
 	uint8_t name[WM_NAME_BUF];
 	bool changing; /* one is of an address: whose that is may change at any time */
+	bool below;    /* one is of others below a name of the operator's: it was not asked for */
 };
 
 static bool is_ours(void *arg, const uint8_t *folded, size_t len)
@@ -246,7 +250,7 @@ static size_t make_answer(struct wm_dns_passed *p, enum wm_upstream_code code,
 	struct wm_dns_extra extra;
 	struct wm_upstream_shape shape = {.query = p->query,
 					  .q = &p->q,
-					  .secure = a && a->secure,
+					  .secure = a && a->secure && !p->unsecured,
 					  .before = p->before,
 					  .before_len = p->before_len,
 					  .before_count = p->before_count,
@@ -301,13 +305,108 @@ static void send_datagram(struct wm_dns_passed *p, size_t len)
 		p->s->counters[WM_DNS_C_UNSENT]++;
 }
 
+static void ask_others(struct wm_dns_passed *p);
+
+/* Servers that follow aliases by themselves have SERVFAIL for a whole chain that leads to a name of
+ * ours, of which they know nothing. So the alias alone is asked for. @return false: it is not. */
+static bool ask_alias(struct wm_dns_passed *p)
+{
+	if (p->q.type == WM_DNS_CNAME || p->aliases == WM_DNS_CHAIN_MAX)
+		return false;
+	p->aliases++;
+	p->alias = true;
+	p->question = NULL;
+	ask_others(p);
+	return true;
+}
+
+static bool take_name(void *arg, const uint8_t *folded, size_t len)
+{
+	struct leads *l = arg;
+
+	l->len = len;
+	memcpy(l->name, folded, len);
+	return true;
+}
+
+/* The alias alone came, which leads to others: they are asked what it leads to. @return false: they
+ * are not, and there is no answer. */
+static bool follow_alias(struct wm_dns_passed *p, const struct wm_unbound_answer *a)
+{
+	struct wm_upstream_shape shape = {.query = p->query,
+					  .q = &p->q,
+					  .before = p->before,
+					  .before_len = p->before_len,
+					  .before_count = p->before_count};
+	struct wm_reply *r = &p->s->reply;
+	struct wm_upstream_made made;
+	struct leads l = {0};
+
+	shape.only = wm_upstream_chain(a->packet, a->len, p->asked, take_name, &l);
+	if (!shape.only || !wm_upstream_begin(&r->w, &shape, a->packet, a->len, p->s->answer,
+					      WM_DNS_TCP_MAX, &made))
+		return false;
+	r->truncated = false;
+	memcpy(r->lead, l.name, sizeof(r->lead));
+	r->lead_len = l.len;
+	r->lead_end = r->w.len;
+	p->unsecured = true;
+	return goes_on(p, made.put[0]);
+}
+
+/* Of a question that a server failed, and of one for an alias alone. @return false: the client is
+ * told what there is, or, where @p a is NULL then, that there is nothing. */
+static bool asks_alias(struct wm_dns_passed *p, enum wm_upstream_code *code,
+		       const struct wm_unbound_answer **a)
+{
+	bool alias = p->alias;
+	struct leads l;
+
+	p->alias = false;
+	p->late |= *code == WM_UPSTREAM_LATE;
+	if (!alias)
+		return (*code == WM_UPSTREAM_UNSURE || *code == WM_UPSTREAM_LATE) && ask_alias(p);
+	if (*code == WM_UPSTREAM_ANSWERED && *a) {
+		find_leads(p->s, p->asked, p->q.type, *a, &l);
+		if (l.records)
+			return false;
+		if (follow_alias(p, *a))
+			return true;
+	}
+	*code = WM_UPSTREAM_SERVFAIL;
+	*a = NULL;
+	return false;
+}
+
+/* What was said leads below a name of the operator's, which is a zone of ours to who said it.
+ * @return false: it does not, or there is no answer, where @p a is NULL then. */
+static bool goes_below(struct wm_dns_passed *p, enum wm_upstream_code *code,
+		       const struct wm_unbound_answer **a)
+{
+	struct leads l;
+
+	if (*code != WM_UPSTREAM_ANSWERED || !*a || !p->s->fixed)
+		return false;
+	find_leads(p->s, p->asked, p->q.type, *a, &l);
+	if (l.records || !l.below)
+		return false;
+	if (p->crossed++ < CROSSED_MAX && follow_alias(p, *a))
+		return true;
+	*code = WM_UPSTREAM_SERVFAIL;
+	*a = NULL;
+	return false;
+}
+
 static void on_result(void *arg, enum wm_upstream_code code, const struct wm_unbound_answer *a)
 {
 	struct wm_dns_passed *p = arg;
 	struct wm_dns_conn *conn = p->conn;
 	struct wm_dns_server *s = p->s;
-	size_t len = make_answer(p, code, a);
+	size_t len;
 
+	if (asks_alias(p, &code, &a) || goes_below(p, &code, &a))
+		return;
+	len = make_answer(p, code, a);
 	if (!len)
 		return;
 	wm_dns_note(s, &(struct wm_dns_made){(struct sockaddr *)&p->from, conn, p->level, p->query,
@@ -362,9 +461,12 @@ static struct wm_upstream_question *ask_side(struct wm_dns_passed *p)
 	unsigned how = p->q.flags & WM_DNS_CD ? 0 : WM_UPSTREAM_CHECKED;
 
 	wm_dns_client_of(&p->from, client);
-	p->side = wm_hot_side(p->s->hot, p->asked, p->q.type);
+	p->side = p->alias ? 0 : wm_hot_side(p->s->hot, p->asked, p->q.type);
 	how |= p->side ? WM_UPSTREAM_OTHER : 0;
-	return wm_upstream_ask(p->s->upstream, p->asked, p->q.type, client, how, on_result, p);
+	how |= p->alias ? WM_UPSTREAM_ALIAS : 0;
+	how |= p->late ? WM_UPSTREAM_BRIEF : 0;
+	return wm_upstream_ask(p->s->upstream, p->asked, p->alias ? WM_DNS_CNAME : p->q.type,
+			       client, how, on_result, p);
 }
 
 /* @p p may be gone after it. */
