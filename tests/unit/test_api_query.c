@@ -235,6 +235,67 @@ Test(api_query, the_policy_of_the_service_is_followed)
 	cr_expect_str_eq(found(Q "/q/execute"), "web s; 1");
 }
 
+static void policy(const char *body)
+{
+	cr_assert_eq(put("/v1/waymark/policies/web", body), 200, "%s", one.body);
+}
+
+#define DOWN ",\"Check\":{\"TTL\":\"1h\",\"Status\":\"critical\"}"
+
+/* As connect() asks for less where nobody is up; tags hold whoever is asked. */
+Test(api_query, when_none_says_who_answers_where_nobody_is_usable)
+{
+	instance("down", "web", ",\"Tags\":[\"v1\"]" DOWN);
+	instance("ends", "web", ",\"Tags\":[\"v1\"]");
+	instance("other", "web", ",\"Tags\":[\"v2\"]" DOWN);
+	made("{\"Name\":\"q\",\"Service\":{\"Service\":\"web\"}}");
+	made("{\"Name\":\"v1\",\"Service\":{\"Service\":\"web\",\"Tags\":[\"v1\"]}}");
+	policy("{\"when_none\":\"any\"}");
+	cr_expect_str_eq(found(Q "/q/execute"), "web ends; 0");
+	must_put("/v1/waymark/instances/ends/lifecycle?state=stopping", NULL);
+	cr_expect_str_eq(found(Q "/q/execute"), "web down ends other; 0");
+	cr_expect_str_eq(found(Q "/v1/execute"), "web down ends; 0");
+	policy("{\"when_none\":\"draining\"}");
+	cr_expect_str_eq(found(Q "/q/execute"), "web ends; 0");
+	policy("{\"when_none\":\"pass\"}");
+	cr_expect_str_eq(found(Q "/q/execute"), "web; 0");
+	policy("{\"when_none\":\"refuse\"}");
+	cr_expect_str_eq(found(Q "/q/execute"), "web; 0");
+	/* behind a redirect the last policy decides; another target is asked before less is */
+	policy("{\"when_none\":\"draining\",\"failover\":[{\"service\":\"spare\"}]}");
+	cr_expect_str_eq(found(Q "/q/execute"), "web ends; 0");
+	cr_assert_eq(put("/v1/waymark/policies/old", "{\"redirect\":{\"service\":\"web\"}}"), 200);
+	made("{\"Name\":\"old\",\"Service\":{\"Service\":\"old\"}}");
+	cr_expect_str_eq(found(Q "/old/execute"), "old ends; 0");
+	instance("s", "spare", "");
+	cr_expect_str_eq(found(Q "/q/execute"), "web s; 1");
+}
+
+Test(api_query, panic_asks_all_as_connect_does)
+{
+	instance("a", "web", "");
+	instance("b", "web", DOWN);
+	instance("c", "web", DOWN);
+	made("{\"Name\":\"q\",\"Service\":{\"Service\":\"web\"}}");
+	policy("{\"panic_threshold\":30}");
+	cr_expect_str_eq(found(Q "/q/execute"), "web a; 0");
+	policy("{\"panic_threshold\":40}");
+	cr_expect_str_eq(found(Q "/q/execute"), "web a b c; 0");
+}
+
+/* A tier of the other target is asked, too, as connect() goes on. */
+Test(api_query, a_split_leaves_nobody_without_an_answer)
+{
+	instance("a", "web", ",\"Tags\":[\"v1\"]");
+	instance("b", "web", ",\"Tags\":[\"v2\"]");
+	policy("{\"subsets\":{\"v1\":\"\\\"v1\\\" in Service.Tags\",\"v2\":\"\\\"v2\\\" in "
+	       "Service.Tags\"},\"split\":[{\"percent\":50,\"subset\":\"v1\"},{\"percent\":50,"
+	       "\"subset\":\"v2\"}]}");
+	made("{\"Name\":\"q\",\"Service\":{\"Service\":\"web\",\"Tags\":[\"v2\"]}}");
+	for (unsigned n = 0; n < 20; n++)
+		cr_assert_str_eq(found(Q "/q/execute"), "web b; 0");
+}
+
 Test(api_query, who_is_left_out_here_is_not_named)
 {
 	struct wm_instance *i;

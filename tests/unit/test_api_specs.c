@@ -58,3 +58,24 @@ Test(api_specs, explain_knows_a_service_by_its_key)
 	cr_assert_eq(wm_registry_spec_put(registry, &s, NULL), 1);
 	cr_expect(strstr(named("default/web"), "is the name example.com of DNS"));
 }
+
+/* As kube-proxy does; explain and prepared queries say so as the tables do. */
+Test(api_specs, who_is_stopping_is_asked_where_nobody_else_is_there)
+{
+	struct wm_service_spec s = spec_of("web", "10.96.0.10");
+
+	must_put("/v1/agent/service/register", "{\"Name\":\"web\",\"Address\":\"10.1.0.1\","
+					       "\"Port\":80}");
+	cr_assert_eq(ask("POST", "/v1/query", "{\"Name\":\"q\",\"Service\":{\"Service\":\"web\"}}"),
+		     200, "%s", one.body);
+	must_put("/v1/waymark/instances/web/lifecycle?state=stopping", NULL);
+	cr_assert_eq(get("/v1/query/q/execute"), 200);
+	cr_expect(strstr(one.body, "\"Nodes\":[]"), "%s", one.body);
+	cr_assert_eq(wm_registry_spec_put(registry, &s, NULL), 1);
+	cr_assert_eq(get("/v1/query/q/execute"), 200);
+	cr_expect(strstr(one.body, "\"ID\":\"web\""), "%s", one.body);
+	cr_assert_eq(get("/v1/waymark/policies/web/explain"), 200);
+	cr_expect(strstr(one.body, "\"when_none\":\"draining\",\"verdict\":\"a draining one is "
+				   "chosen\""),
+		  "%s", one.body);
+}

@@ -533,6 +533,30 @@ Test(names, prepared_queries_have_names)
 	nodata(3);
 }
 
+Test(names, prepared_queries_do_as_when_none_says)
+{
+	struct wm_policy_draft d;
+
+	add("web", "a", "10.1.0.1", 80, "v1", WM_CRITICAL);
+	prepare("f066d9f3-cbf1-4c7c-8d2b-0a1b2c3d4e5f", "best", "web", false, "v1", "10s");
+	ask("best.query.mesh.internal", A);
+	nodata(3);
+	wm_policy_draft_init(&d, "web");
+	d.p.when_none = WM_NONE_ANY;
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	ask("best.query.mesh.internal", A);
+	cr_assert_eq(have(1, "10.1.0.1"), 1);
+	ask("best.query.mesh.internal", SRV);
+	cr_assert_eq(have(1, "1 1 80 0a010001.addr.dc1.mesh.internal."), 1);
+	/* there is no call that could go on */
+	d.p.when_none = WM_NONE_PASS;
+	cr_assert_eq(wm_registry_policy_put(registry, &d.p, NULL, NULL, NULL, NULL), 0);
+	cr_assert_eq(wm_loop_turn(loop, 0), 0);
+	ask("best.query.mesh.internal", A);
+	nodata(3);
+}
+
 /* --- subsets ------------------------------------------------------------------------------------
  */
 static void versions(void)

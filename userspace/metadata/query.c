@@ -2,7 +2,7 @@
 /* query.c - see query.h. */
 #include "query.h"
 
-#include "selection.h"
+#include "shares.h"
 #include "userspace/base/buf.h"
 #include "userspace/base/random.h"
 
@@ -180,7 +180,7 @@ static enum wm_status worst(const struct wm_policy *q, const struct wm_instance 
 	return s;
 }
 
-static bool is_wanted(const struct wm_policy *q, const struct wm_instance *i)
+static bool is_usable(const struct wm_policy *q, const struct wm_instance *i)
 {
 	enum wm_status own = worst(q, i), node = worst(q, i->node->holder);
 	enum wm_status s = own > node ? own : node;
@@ -189,13 +189,18 @@ static bool is_wanted(const struct wm_policy *q, const struct wm_instance *i)
 	    (q->query.only_passing && s != WM_PASSING))
 		return false;
 	/* connects from here fail: a check like any other, though it is none of the instance's */
-	if (i->passive && !is_ignored(q, i->passive->id))
-		return false;
+	return !i->passive || is_ignored(q, i->passive->id);
+}
+
+/* @p none: what is asked for beside who is usable, WM_NONE_*. */
+static bool is_wanted(const struct wm_policy *q, uint32_t none, const struct wm_instance *i)
+{
 	for (uint32_t n = 0; n < q->terms_count; n++) {
 		if (!has_term(i, &q->terms[n]))
 			return false;
 	}
-	return true;
+	return none == WM_NONE_ANY ||
+	       (none == WM_NONE_DRAINING && i->lifecycle == WM_LIFE_STOPPING) || is_usable(q, i);
 }
 
 static void shuffle(const struct wm_instance **all, unsigned count)
@@ -210,13 +215,12 @@ static void shuffle(const struct wm_instance **all, unsigned count)
 }
 
 /* The tier that is asked first this time: by its share, as connect() draws it. */
-static unsigned draw_tier(const struct wm_selection *s)
+static unsigned draw_tier(const struct wm_selection *s, const struct wm_outcome *o)
 {
-	double share[WM_SELECTION_TIERS_MAX], x = wm_random_below(1u << 30) / (double)(1u << 30);
+	double x = wm_random_below(1u << 30) / (double)(1u << 30);
 
-	wm_selection_shares(s, share);
 	for (unsigned n = 0; n < s->count; n++) {
-		x -= share[n];
+		x -= o->shares[n];
 		if (x < 0)
 			return n;
 	}
@@ -233,42 +237,59 @@ static unsigned before(const struct wm_selection *s, unsigned tier)
 	return count;
 }
 
+struct found {
+	const struct wm_instance **all; /* for free() */
+	unsigned count, tier;
+};
+
+/* Who of @p s is wanted, of the first tier from @p drawn on where somebody is, as connect() goes on
+ * from the one that it drew. */
+static int find(const struct wm_policy *q, const struct wm_selection *s, unsigned drawn,
+		uint32_t none, struct found *ret)
+{
+	for (unsigned n = 0; n < s->count && !ret->count; n++) {
+		unsigned at = (drawn + n) % s->count;
+		const struct wm_selection_tier *t = &s->tiers[at];
+
+		free(ret->all);
+		ret->all = calloc(t->count + 1, sizeof(struct wm_instance *));
+		if (!ret->all)
+			return -ENOMEM;
+		for (unsigned k = 0; k < t->count; k++) {
+			if (is_wanted(q, none, t->members[k]))
+				ret->all[ret->count++] = t->members[k];
+		}
+		ret->tier = ret->count ? before(s, at) : 0;
+	}
+	return 0;
+}
+
 int wm_query_run(const struct wm_registry *r, const struct wm_policy *q,
 		 const struct wm_instance ***ret, unsigned *ret_count, unsigned *ret_tier)
 {
 	struct wm_selection s;
-	unsigned drawn, count = 0, tier = 0;
-	const struct wm_instance **all = NULL;
+	struct wm_outcome o;
+	struct found f = {0};
+	unsigned drawn;
+	int err;
 
 	if (wm_selection_make(r, q->query.service, "", q->query.only_passing, &s))
 		return -ENOMEM;
-	drawn = draw_tier(&s);
-	for (unsigned n = 0; n < s.count && !count; n++) {
-		unsigned at = (drawn + n) % s.count; /* where nobody is: the next one */
-		const struct wm_selection_tier *t = &s.tiers[at];
-
-		if (t->target != s.tiers[drawn].target)
-			continue;
-		free(all);
-		all = calloc(t->count + 1, sizeof(struct wm_instance *));
-		if (!all) {
-			wm_selection_done(&s);
-			return -ENOMEM;
-		}
-		for (unsigned k = 0; k < t->count; k++) {
-			if (is_wanted(q, t->members[k]))
-				all[count++] = t->members[k];
-		}
-		tier = count ? before(&s, at) : 0;
-	}
+	wm_outcome_of(&s, &o);
+	drawn = draw_tier(&s, &o);
+	err = find(q, &s, drawn, o.panic ? WM_NONE_ANY : WM_NONE_REFUSE, &f);
+	if (!err && !f.count && (s.when_none == WM_NONE_DRAINING || s.when_none == WM_NONE_ANY))
+		err = find(q, &s, drawn, s.when_none, &f);
 	wm_selection_done(&s);
-	if (!all)
-		all = calloc(1, sizeof(struct wm_instance *));
-	if (!all)
+	if (!err && !f.all)
+		f.all = calloc(1, sizeof(struct wm_instance *));
+	if (err || !f.all) {
+		free(f.all);
 		return -ENOMEM;
-	shuffle(all, count);
-	*ret = all;
-	*ret_count = count;
-	*ret_tier = tier;
+	}
+	shuffle(f.all, f.count);
+	*ret = f.all;
+	*ret_count = f.count;
+	*ret_tier = f.tier;
 	return 0;
 }

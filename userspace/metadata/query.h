@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* query.h - Consul's prepared queries: found by id or name, templates filled in, and whom they
  * select. A query asks for instances of a service as its policy selects them: redirects are
- * followed, and a tier answers, drawn by the shares by which connect() draws. Threading: loop
- * thread only.
+ * followed, and a tier answers, drawn by the shares by which connect() draws; where nobody of those
+ * that it asks for is usable, who when_none says. Threading: loop thread only.
  * Spec: Consul's API of prepared queries. */
 #pragma once
 #include "userspace/model/policy.h"
