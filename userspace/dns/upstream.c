@@ -80,6 +80,9 @@ struct wm_upstream {
 	struct wm_timer *look, *late;
 	struct wm_timer *keys; /* NULL: none are followed */
 	char keys_domain[WM_DNS_TEXT_MAX];
+	char *trusted; /* keys that are followed, as resolvers that read them were told */
+	struct timespec trusted_at; /* when their file was written */
+	struct wm_upstream_aside aside;
 	struct wm_dns_clients *clients;
 	TAILQ_HEAD(open, wm_upstream_question) open;
 	SLIST_HEAD(, retired) retired;
@@ -761,6 +764,9 @@ static bool follow_keys(struct wm_upstream *u)
 	if (!*u->c.anchor_path)
 		return true;
 	wm_upstream_anchor_domain(&u->c, u->keys_domain);
+	r = wm_upstream_aside_begin(&u->aside, u->c.anchor_path);
+	if (r) /* then it waits for the disk */
+		wm_info("dns.trust_anchor", "err=%s text=\"not in memory\"", wm_err_name(r));
 	u->keys = wm_timer_new(u->loop, on_keys, u);
 	return u->keys && !wm_timer_arm(u->keys, 0);
 }
@@ -806,7 +812,7 @@ struct wm_upstream *wm_upstream_new(struct wm_loop *l, const struct wm_upstream_
 	u->late = wm_timer_new(l, on_late, u);
 	ready = make_relays(u) && follow_keys(u);
 	u->probes = wm_upstream_probes_new(l, &u->c, u->relays, on_loops, u);
-	u->spares = u->probes ? wm_upstream_spares_new(l, c, &u->routes, u->probes) : NULL;
+	u->spares = u->probes ? wm_upstream_spares_new(l, &u->c, &u->routes, u->probes) : NULL;
 	reset_pace(u);
 	if (!ready || !u->clients || !u->look || !u->late || !u->spares) {
 		wm_upstream_free(u);
@@ -830,6 +836,7 @@ void wm_upstream_free(struct wm_upstream *u)
 	wm_unbound_free(u->fresh);
 	wm_unbound_free(u->other);
 	wm_upstream_spares_free(u->spares);
+	wm_upstream_aside_end(&u->aside);
 	while (u->fresh_count)
 		free(u->fresh_names[--u->fresh_count]);
 	wm_upstream_probes_free(u->probes);

@@ -71,6 +71,25 @@ void wm_upstream_anchor_domain(const struct wm_upstream_config *c, char ret[WM_D
 bool wm_upstream_conf_probe(struct wm_buf *b, const struct wm_upstream_config *c,
 			    const char *domain, const struct wm_upstream_server *s);
 
+/* --- upstream_apart.c: names that nobody is asked for --- */
+/** Each name of @p t that has a zone of its own, as wm_upstream_conf() puts them. NULL ok. */
+void wm_upstream_apart_each(struct wm_buf *b, const struct wm_statics *t,
+			    void (*put)(struct wm_buf *b, const char *zone));
+
+/* --- upstream_aside.c: keys that are followed, where nobody waits for the disk --- */
+struct wm_upstream_aside {
+	int fd;				    /* of the folder in memory */
+	char disk[WM_UPSTREAM_ANCHOR_PATH]; /* "": there is none, and libunbound writes there */
+	char memory[32];
+};
+/** Copy the file at @p path into memory, and let @p path be that. @return 0; negative errno: it is
+ *  as it was, as where the kernel refuses a file system of ours. */
+int wm_upstream_aside_begin(struct wm_upstream_aside *a, char path[WM_UPSTREAM_ANCHOR_PATH]);
+/** It was written: copy it back, without a wait for the disk. */
+void wm_upstream_aside_keep(const struct wm_upstream_aside *a);
+/** The same, and no more of it. */
+void wm_upstream_aside_end(struct wm_upstream_aside *a);
+
 /* --- upstream_pace.c: how long servers take, and what may be asked twice --- */
 #define WM_UPSTREAM_PACE_PLACES 64 /* sixteen octaves from 128 us on: eight seconds */
 struct wm_upstream_pace {
