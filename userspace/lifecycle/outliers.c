@@ -44,12 +44,21 @@ static struct wm_instance *among(const struct wm_service *s, uint64_t hash)
 	return NULL;
 }
 
-/* Cost: the names of all services. */
-static struct wm_instance *find(const struct wm_outliers *x, uint32_t service, uint64_t instance)
+/* Of the backend that is, or was, at @p index. Cost: of one that is there a look-up, else the names
+ * of all services. */
+static struct wm_instance *find(const struct wm_outliers *x, uint32_t index, uint32_t service,
+				uint64_t instance)
 {
-	struct wm_service *s;
+	const struct wm_backend *b = &wm_tables_memory(x->tables)->backends[index];
+	const char *name = b->service == service && b->instance == instance
+				   ? wm_tables_service_with(x->tables, index)
+				   : NULL;
+	struct wm_service *s = name ? wm_registry_service(x->registry, name) : NULL;
+	struct wm_instance *found = s ? among(s, instance) : NULL;
 	size_t pos = 0;
 
+	if (found)
+		return found;
 	while ((s = wm_registry_next_service(x->registry, &pos))) {
 		struct wm_instance *i =
 			(uint32_t)wm_hash_stable(s->name, strlen(s->name)) == service
@@ -68,7 +77,7 @@ static struct wm_instance *instance_of(const struct wm_outliers *x, uint32_t bac
 {
 	const struct wm_backend *b = &wm_tables_memory(x->tables)->backends[backend];
 
-	return b->state >> 16 == stamp ? find(x, b->service, b->instance) : NULL;
+	return b->state >> 16 == stamp ? find(x, backend, b->service, b->instance) : NULL;
 }
 
 static const struct wm_backend_live *live_of(const struct wm_outliers *x, uint32_t backend)
@@ -158,7 +167,7 @@ static bool is_out_elsewhere(const struct wm_outliers *x, const struct out *o)
 
 static void end(struct wm_outliers *x, struct out *o)
 {
-	struct wm_instance *i = find(x, o->service, o->instance);
+	struct wm_instance *i = find(x, o->backend, o->service, o->instance);
 
 	wm_tables_count_ejected(x->tables, o->backend, wm_clock_ns());
 	wm_map_del(x->out, &o->backend, sizeof(o->backend));
