@@ -48,7 +48,7 @@ start_agent "${options[@]}" "${follow[@]}"
 until_ok 20 validated || fail "it is validated by the old key: $(dig @127.0.0.1 -p 8600 www.)"
 until_ok 20 state_is "$OLD" VALID || fail "the old key is kept: $(cat "$TMP/data/dns-anchors")"
 sign "$OLD" "$NEW"
-until_ok 30 state_is "$NEW" "ADDPEND|VALID" || fail "the new key is seen: $(cat "$TMP/data/dns-anchors")"
+until_ok 30 state_is "$NEW" "(ADDPEND|VALID)" || fail "the new key is seen: $(cat "$TMP/data/dns-anchors")"
 until_ok 60 state_is "$NEW" VALID || fail "the new key is trusted: $(cat "$TMP/data/dns-anchors")"
 sign "$NEW"
 until_ok 30 state_is "$OLD" MISSING || fail "the old key is gone: $(cat "$TMP/data/dns-anchors")"
@@ -63,10 +63,31 @@ grep -h -v '^;' "$TMP/nsd/$NEW.ds" >"$TMP/anchors"
 sign "$NEW"
 start_agent "${options[@]}" "${follow[@]}" --set dns.trust_anchor_every=1s
 until_ok 30 alone_is "$NEW" VALID || fail "the key is asked for by the agent itself: $(cat "$TMP/data/dns-anchors")"
+# --- a stuck disk is waited for by nobody
+stop_agent
+HOLD=$TMP/hold
+LD_PRELOAD=$PWD/build/release/tests/slow_sync.so SLOW_SYNC_HOLD=$HOLD SLOW_SYNC_BELOW=$TMP \
+	ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0 \
+	start_agent "${options[@]}" "${follow[@]}" --set dns.trust_anchor_every=1s
+touch "$HOLD"
 LATER=$(key)
 sign "$NEW" "$LATER"
+until_ok 60 alone_is "$LATER" "(ADDPEND|VALID)" || fail "the disk is stuck, and a key is seen: $(cat "$TMP/data/dns-anchors")"
+rm "$HOLD"
 until_ok 90 alone_is "$LATER" VALID || fail "and another is seen, and trusted: $(cat "$TMP/data/dns-anchors")"
 check "no client has asked" 0 "$(upstream_counter dns_upstream_asked)"
+# --- who is asked beside it reads what it trusts, from the file that it alone writes
+check "another resolver begins" 200 "$(operator_code -X DELETE "$API/v1/waymark/dns/cache?name=www.")"
+check "of that name" 1 "$(upstream_counter dns_upstream_name_flushed)"
+until_ok 10 validated || fail "it trusts both keys"
+sign "$LATER"
+until_ok 60 alone_is "$NEW" MISSING || fail "the one before is gone: $(cat "$TMP/data/dns-anchors")"
+until_ok 20 validated || fail "by the one that is left"
+ADDED=$(key)
+sign "$LATER" "$ADDED"
+until_ok 60 alone_is "$ADDED" VALID || fail "one more is trusted: $(cat "$TMP/data/dns-anchors")"
+sign "$ADDED"
+until_ok 20 validated || fail "the other resolver trusts it, too: $(dig @127.0.0.1 -p 8600 www.) $(cat "$TMP/data/dns-anchors")"
 matches "counted" "^([2-9]|[0-9]{2,}) 0$" "$(upstream_counter dns_upstream_keys) $(upstream_counter dns_upstream_keys_failed)"
 stop_agent
 grep -h -v '^;' "$TMP/nsd/$OLD.ds" >"$TMP/anchors"

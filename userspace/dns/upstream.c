@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #define TYPE_DNSKEY 48
 #define LOOK_MS	    1000 /* ms between two looks at resolv.conf */
@@ -78,6 +79,7 @@ struct wm_upstream {
 	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
 	char source[WM_UPSTREAM_SOURCE];
 	struct wm_timer *look, *late;
+	int64_t ahead_ms;      /* wm_clock_set_back() */
 	struct wm_timer *keys; /* NULL: none are followed */
 	char keys_domain[WM_DNS_TEXT_MAX];
 	char *trusted; /* keys that are followed, as resolvers that read them were told */
@@ -272,6 +274,8 @@ static void plan(struct wm_upstream *u)
 	free(r);
 }
 
+static void look_at_keys(struct wm_upstream *u);
+
 static void on_look(void *arg)
 {
 	struct wm_upstream *u = arg;
@@ -280,6 +284,10 @@ static void on_look(void *arg)
 	if (u->c.mode == WM_UPSTREAM_RESOLV_CONF)
 		gather(u);
 	plan(u);
+	/* TTLs of libunbound end by the wall clock: what it has would stay for as long as that */
+	if (wm_clock_set_back(&u->ahead_ms))
+		(void)wm_upstream_flush(u);
+	look_at_keys(u);
 	wm_timer_tick(u->look, LOOK_MS);
 }
 
@@ -347,7 +355,34 @@ static int make_fresh(struct wm_upstream *u)
 	return err;
 }
 
-/* Beside the first, from when it is first asked. @return NULL: it cannot be made. */
+/* The resolver that follows keys trusts others now: those that read them begin anew. */
+static void look_at_keys(struct wm_upstream *u)
+{
+	struct stat st;
+	struct wm_buf b;
+
+	if (!*u->c.anchor_path || stat(u->c.anchor_path, &st) ||
+	    memcmp(&st.st_mtim, &u->trusted_at, sizeof(st.st_mtim)) == 0)
+		return;
+	wm_buf_init(&b, WM_UPSTREAM_CONF_MAX);
+	if (wm_upstream_followed(&b, &u->c)) {
+		if (u->trusted && strcmp(u->trusted, b.data) != 0) {
+			drop_spares(u);
+			if (!retire(u, u->other)) /* else no memory: it is lost */
+				u->other = NULL;
+			if (u->fresh)
+				(void)make_fresh(u); /* logged */
+		}
+		free(u->trusted);
+		u->trusted = strdup(b.data); /* NULL: the next change is not seen */
+		u->trusted_at = st.st_mtim;
+	}
+	wm_buf_done(&b);
+	wm_upstream_aside_keep(&u->aside);
+}
+
+/* Beside the first, from when it is first asked; names below those apart are asked of it. @return
+ * NULL: it cannot be made. */
 static struct wm_unbound *other_of(struct wm_upstream *u)
 {
 	struct wm_err e = {0};
@@ -846,6 +881,7 @@ void wm_upstream_free(struct wm_upstream *u)
 	wm_timer_free(u->keys);
 	wm_dns_clients_free(u->clients);
 	free(u->conf);
+	free(u->trusted);
 	free(u);
 }
 

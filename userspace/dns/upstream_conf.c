@@ -169,7 +169,9 @@ static void put_modules(struct wm_buf *b, const struct wm_upstream_config *c)
 		wm_buf_printf(b, "\tdns64-prefix: %s\n", c->dns64_prefix);
 	if (!c->validate)
 		return;
-	if (*c->anchor_path)
+	if (*c->anchor_path && c->reads_anchors)
+		put_followed(b, c->anchor_path);
+	else if (*c->anchor_path)
 		wm_buf_printf(b, "\tauto-trust-anchor-file: \"%s\"\n\tadd-holddown: %llu\n",
 			      c->anchor_path, (unsigned long long)c->anchor_hold_s);
 	else if (*c->trust_anchor)

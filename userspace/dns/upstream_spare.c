@@ -32,6 +32,7 @@ struct wm_upstream_spares *wm_upstream_spares_new(struct wm_loop *l,
 	s->c = *c;
 	s->c.cache_max /= CACHE_SHARE;
 	s->c.asks_all = true;
+	s->c.reads_anchors = true;
 	s->routes = routes;
 	s->probes = probes;
 	return s;
