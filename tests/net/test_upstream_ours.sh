@@ -38,9 +38,14 @@ alias ptr6 9.b.6.2.7.1.6.d.6.9.7.1.6.7.7.d.f.ip6.arpa.
 alias round round.mesh.internal.
 alias between out.mesh.internal.
 alias printer printer.corp.
+alias chain printer.site.
+alias below x.printer.corp.
+alias later later.corp.
 serve one 127.0.0.11 53 "	local-zone: \"site.\" static
 	local-data: \"plain.site. 60 A 192.0.2.11\"
 	local-zone: \"corp.\" static
+	local-data: \"x.printer.corp. 60 A 192.0.2.12\"
+	local-data: \"later.corp. 60 A 192.0.2.13\"
 $aliases"
 mkdir "$TMP/nsd"
 SOA='@ 60 IN SOA ns host 1 3600 600 86400 60\n@ 60 IN NS ns\nns 60 IN A 127.0.0.22\n'
@@ -81,6 +86,9 @@ for how in +notcp +tcp; do
 		ptr6.site PTR NOERROR 9.b.6.2.7.1.6.d.6.9.7.1.6.7.7.d.f.ip6.arpa. SOA:b.6.2.7.1.6.d.6.9.7.1.6.7.7.d.f.ip6.arpa.
 		between.site A NOERROR out.mesh.internal. plain.site. A:kept:192.0.2.11
 		printer.site A NOERROR printer.corp. A:kept:10.0.0.7
+		printer.site AAAA NOERROR printer.corp. SOA:printer.corp.
+		chain.site A NOERROR printer.site. printer.corp. A:kept:10.0.0.7
+		below.site A NOERROR x.printer.corp. A:kept:192.0.2.12
 		www.liar A NOERROR web.service.mesh.internal. A:0:127.1.0.1
 		none.liar A NXDOMAIN nobody.service.mesh.internal. SOA:mesh.internal.
 	LIST
@@ -111,8 +119,19 @@ done
 kept() { before=$(counter dns_hot); ask plain.site >/dev/null; [ "$(counter dns_hot)" -gt "$before" ]; }
 until_ok 10 kept || fail "what does not lead to us is kept"
 
-# --- nobody was asked for what is ours
+# --- nobody was asked for what is ours, nor for the operator's name that an alias leads to; of another one that was read
+# again he is not any more
 OURS='mesh\.internal|consul|cluster\.local|25[0-9]\.in-addr|24[0-9]\.in-addr|f\.ip6\.arpa|printer\.corp'
-check "questions for ours that left" "" "$(grep -iE "info: 127.* ($OURS)" "$TMP/one.log" | grep -v printer.corp)"
+check "questions for ours that left" "" "$(grep -iE "info: 127.* ($OURS)" "$TMP/one.log")"
 matches "those for theirs did" "www.site. A IN" "$(cat "$TMP/one.log")"
-done_testing
+asked() { grep -c "info: 127.* $1\. A IN" "$TMP/one.log"; }
+before=$(asked printer.site)
+check "the alias itself is kept" "NOERROR printer.corp. A:kept:10.0.0.7 $before" "$(chain printer.site A) $(asked printer.site)"
+check "another's name" "NOERROR later.corp. A:kept:192.0.2.13" "$(chain later.site A)"
+sed -i 's/printer.corp 60/later.corp 60/' "$TMP/settings.json"
+check "a reload" "" "$(operator -X PUT "$API/v1/agent/reload")"
+before=$(asked later.corp)
+check "is a record of the operator's" "NOERROR later.corp. A:kept:10.0.0.7" "$(chain later.site A)"
+check "and not asked for" "$before" "$(asked later.corp)"
+check "the other one is theirs again" "NOERROR printer.corp. 1" "$(chain printer.site A) $(asked printer.corp)"
+cp $TMP/one.log /tmp/l13.one.log; done_testing

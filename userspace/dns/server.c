@@ -511,7 +511,7 @@ void wm_dns_server_statics(struct wm_dns_server *s, struct wm_statics *t)
 		return;
 	}
 	if (s->upstream && (t || s->fixed))
-		(void)wm_upstream_flush(s->upstream); /* no memory: until the TTLs are over */
+		(void)wm_upstream_apart(s->upstream, t); /* no memory: until the TTLs are over */
 	retire(s, s->fixed);
 	s->fixed = t;
 	wm_ready_changed(s->ready, WM_READY_ALL);

@@ -418,6 +418,21 @@ int wm_upstream_flush_name(struct wm_upstream *u, const char *name)
 	return r;
 }
 
+int wm_upstream_apart(struct wm_upstream *u, const struct wm_statics *t)
+{
+	struct wm_buf b;
+
+	u->c.apart = t;
+	wm_upstream_spares_apart(u->spares, t);
+	wm_buf_init(&b, WM_UPSTREAM_CONF_MAX);
+	if (u->conf && conf_of(u, &u->c, &b)) {
+		free(u->conf);
+		u->conf = strdup(b.data); /* NULL: it is made once more */
+	}
+	wm_buf_done(&b);
+	return wm_upstream_flush(u);
+}
+
 /* --- questions -------------------------------------------------------------------------------- */
 static void forget(struct wm_upstream_question *q)
 {
@@ -612,7 +627,7 @@ static void watch_pace(struct wm_upstream_question *q)
 	for (unsigned i = 0; i < q->to->count; i++)
 		if (wm_upstream_server_is(&q->to->servers[i], asked))
 			q->place = i;
-	if (!u->c.overtake_percent || q->to->count < 2)
+	if (!u->c.overtake_percent || q->to->count < 2 || q->below)
 		return;
 	q->overtake = wm_timer_new(u->loop, on_overtake, q);
 	if (q->overtake)
@@ -744,6 +759,7 @@ struct wm_upstream_question *wm_upstream_ask(struct wm_upstream *u, const uint8_
 	q->arg = arg;
 	q->checked = how & WM_UPSTREAM_CHECKED;
 	q->type = type;
+	q->below = wm_upstream_below(u->c.apart, name);
 	q->to = wm_upstream_route_of(&u->routes, text);
 	q->asking = true;
 	if (wm_unbound_ask(resolver_for(q, how), text, type, on_answer, q, &q->ask) && !q->done) {

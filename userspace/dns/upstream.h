@@ -153,6 +153,13 @@ int wm_upstream_flush(struct wm_upstream *u);
  * forgets no name by itself: a second resolver answers for those that were forgotten. Past
  *  WM_UPSTREAM_FRESH_MAX of them everything is forgotten. @return 0, -EINVAL: no name, -ENOMEM. */
 int wm_upstream_flush_name(struct wm_upstream *u, const char *name);
+/** Of records of the operator's own: where an alias of others leads to a name outside of our
+ *  domains, of WM_UPSTREAM_APART_MAX of them at most, nobody is asked for it. Forgets all that was
+ *  kept. @p t borrowed until the next call; NULL: there are none. @return as wm_upstream_flush().
+ */
+int wm_upstream_apart(struct wm_upstream *u, const struct wm_statics *t);
+/** Is it below one of them, however many there are? @p name folded. */
+bool wm_upstream_below(const struct wm_statics *apart, const uint8_t *name);
 const uint64_t *wm_upstream_counters(const struct wm_upstream *u);
 enum wm_upstream_mode wm_upstream_mode_of(const struct wm_upstream *u);
 const char *wm_upstream_mode_str(enum wm_upstream_mode m);

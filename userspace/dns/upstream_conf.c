@@ -336,6 +336,10 @@ static void each_own_zone(struct wm_buf *b, const struct wm_upstream_config *c,
 			put(b, c->domains[i]);
 	for (unsigned n = 0; c->vips.mask && wm_vip_zone(&c->vips, n, zone); n++)
 		put(b, zone);
+	for (unsigned i = 0; i < c->ranges_count; i++)
+		for (unsigned n = 0; wm_prefix_zone(&c->ranges[i], n, zone); n++)
+			put(b, zone);
+	wm_upstream_apart_each(b, c->apart, put);
 }
 
 static bool has_default(const struct wm_upstream_routes *routes)

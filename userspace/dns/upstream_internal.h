@@ -289,6 +289,8 @@ struct wm_upstream_spares *wm_upstream_spares_new(struct wm_loop *l,
 						  const struct wm_upstream_config *c,
 						  const struct wm_upstream_routes *routes,
 						  const struct wm_upstream_probes *probes);
+/** Those that are made from now on have these names apart: as wm_upstream_apart(). */
+void wm_upstream_spares_apart(struct wm_upstream_spares *s, const struct wm_statics *t);
 void wm_upstream_spares_free(struct wm_upstream_spares *s); /* NULL ok */
 /** The resolver that leaves out the server of this place of each domain that has others. Borrowed
  *  until it is dropped. @return 0, -ENOMEM, -EINVAL. */

@@ -123,8 +123,10 @@ static bool is_ours(void *arg, const uint8_t *folded, size_t len)
 
 	wm_ask_parse(l->s, folded, len, &ask);
 	l->changing |= ask.kind == WM_ASK_REVERSE;
-	if (is_of_others(l->s, &ask, l->type))
+	if (is_of_others(l->s, &ask, l->type)) {
+		l->below |= wm_upstream_below(l->s->fixed, folded);
 		return false;
+	}
 	l->len = len;
 	memcpy(l->name, folded, len);
 	return true;
@@ -177,7 +179,7 @@ bool wm_dns_make_passed(struct wm_dns_server *s, const uint8_t *query, const str
 
 	fold_name(query, q, folded);
 	find_leads(s, folded, q->type, a, &l);
-	return make(s, &shape, cap, code, a, ret) && !l.records && !l.changing;
+	return make(s, &shape, cap, code, a, ret) && !l.records && !l.changing && !l.below;
 }
 
 /* What others said leads to a name of ours: its records behind theirs, up to there, and what they

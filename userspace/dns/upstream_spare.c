@@ -38,6 +38,11 @@ struct wm_upstream_spares *wm_upstream_spares_new(struct wm_loop *l,
 	return s;
 }
 
+void wm_upstream_spares_apart(struct wm_upstream_spares *s, const struct wm_statics *t)
+{
+	s->c.apart = t;
+}
+
 void wm_upstream_spares_free(struct wm_upstream_spares *s)
 {
 	if (!s)
