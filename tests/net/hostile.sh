@@ -19,8 +19,8 @@ attacked() { # as `attack`: did it go so?
 	echo "$1 $2" >&"${PEER[1]}"
 	read -r -t 60 SEEN <&"${PEER[0]}" || SEEN="no answer: $(tail -n 3 "$TMP/peer.log" | paste -sd' ')"
 	[[ $SEEN =~ ^(closed|$2) ]] || return 1
-	[ -z "$3" ] || until_ok 5 grew "$3" "$before" || return 1
-	[ -z "$4" ] || until_ok 2 grep -qE "$4" "$TMP/n1.log"
+	[ -z "$3" ] || PATIENCE=1 until_ok 5 grew "$3" "$before" || return 1
+	[ -z "$4" ] || PATIENCE=1 until_ok 2 grep -qE "$4" "$TMP/n1.log"
 }
 # The peer answers no probes: it may be taken for failed, and its stream be ended, before it was heard. Then it
 # tries again.

@@ -109,7 +109,7 @@ done_testing() {
 	exit $FAILED
 }
 until_ok() { # seconds, command...
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * ${PATIENCE:-4}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
