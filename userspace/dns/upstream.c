@@ -398,14 +398,13 @@ static struct wm_unbound *other_of(struct wm_upstream *u)
 int wm_upstream_flush_name(struct wm_upstream *u, const char *name)
 {
 	uint8_t wire[WM_DNS_NAME_MAX + 1];
-	size_t len = strlen(name);
-	char *copy;
+	char text[WM_DNS_TEXT_MAX], *copy;
 	int r;
 
 	if (!wm_dns_wire(name, wire) || !*wire)
 		return -EINVAL;
-	len -= name[len - 1] == '.';
-	copy = strndup(name, len);
+	wm_dns_text(wire, text, sizeof(text)); /* as it is asked for, whatever stands for it here */
+	copy = strdup(text);
 	if (!copy)
 		return -ENOMEM;
 	r = is_fresh(u, copy) || u->fresh_count < WM_UPSTREAM_FRESH_MAX ? make_fresh(u)
