@@ -9,11 +9,7 @@
 . "$(dirname "$0")/../net/lib.sh"
 
 AT_END='umount -l "$TMP/data" 2>/dev/null'
-mkdir "$TMP/data"
-mount -t tmpfs -o size=2m,mode=700 tmpfs "$TMP/data" || {
-	echo "skipped: no tmpfs can be mounted"
-	exit 77
-}
+small_disk "$TMP/data" 2
 export ASAN_OPTIONS=detect_leaks=0 # the leak checker cannot work under ptrace
 start_agent
 register keep web 127.1.0.1 8081 >/dev/null

@@ -108,6 +108,14 @@ done_testing() {
 	[ -z "$AGENT" ] || stop_agent
 	exit $FAILED
 }
+# A disk of so many MiB, in a mount namespace of the test's own.
+small_disk() { # folder, MiB
+	mkdir "$1" && mount -t tmpfs -o "size=$2m,mode=700" tmpfs "$1" && return
+	echo "skipped: no tmpfs can be mounted"
+	exit 77
+}
+# A bound ends a wait for what never comes: machines are slow, and PATIENCE (1: as it stands) says how much slower than
+# the one that bounds were written on.
 until_ok() { # seconds, command...
 	local end=$((SECONDS + $1 * ${PATIENCE:-4}))
 	shift

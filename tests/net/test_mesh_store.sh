@@ -18,10 +18,7 @@ stepping() { # command...: with a clock that the file says
 	STEP_CLOCK=$TMP/step LD_PRELOAD=$PWD/build/release/tests/step_clock.so \
 		ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0 "$@"
 }
-mkdir "$TMP/n2" && mount -t tmpfs -o size=4m,mode=700 tmpfs "$TMP/n2" || {
-	echo "skipped: no tmpfs can be mounted"
-	exit 77
-}
+small_disk "$TMP/n2" 4
 # shellcheck disable=SC2046 # words
 begin() { # node
 	if [ "$1" = 2 ]; then stepping node_agent 2 $(tls_of 2); else node_agent "$1" $(tls_of "$1"); fi
