@@ -10,6 +10,7 @@
 #include "userspace/base/hash.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
+#include "userspace/base/utf8.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -135,35 +136,18 @@ void wm_prober_skip(struct wm_prober *p)
 	p->h->stats.skipped++;
 }
 
-/* Octets of the valid UTF-8 sequence at @p s, 0 if it is none. RFC 3629. */
-static size_t utf8_len(const unsigned char *s, size_t left)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-	if (!n || s[0] > 0xf4 || n > left)
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 void wm_probe_clean(char *s, size_t len)
 {
-	unsigned char *u = (unsigned char *)s;
+	uint32_t c;
 
 	for (size_t at = 0, n; at < len; at += n) {
-		n = utf8_len(u + at, len - at);
+		n = wm_utf8_decode(s + at, len - at, &c);
 		/* control characters, also those of U+0080 to U+009F */
-		if (n == 2 && u[at] == 0xc2 && u[at + 1] < 0xa0) {
-			u[at] = u[at + 1] = '?';
-		} else if (n == 0 || (n == 1 && (u[at] < ' ' || u[at] == 0x7f) && u[at] != '\t' &&
-				      u[at] != '\n' && u[at] != '\r')) {
-			u[at] = '?';
+		if (n == 2 && c < 0xa0) {
+			s[at] = s[at + 1] = '?';
+		} else if (n == 0 || (n == 1 && (c < ' ' || c == 0x7f) && c != '\t' && c != '\n' &&
+				      c != '\r')) {
+			s[at] = '?';
 			n = 1;
 		}
 	}
