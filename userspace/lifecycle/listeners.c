@@ -100,14 +100,22 @@ static struct wm_check *check_of(const struct wm_listeners *x, const char *insta
 	return wm_registry_check(x->registry, id);
 }
 
+static void tell(struct wm_listeners *x, struct watch *w, enum wm_status s);
+
+/* Who listened again before the check was stored has told nobody: there was none. */
 static void on_registered(void *arg, int code, const char *text)
 {
 	struct wm_listeners *x = arg;
 	struct watch *w;
 	size_t pos = 0;
 
-	while ((w = wm_map_next(x->by_id, &pos)))
+	while ((w = wm_map_next(x->by_id, &pos))) {
+		if (!w->asked || !(code || check_of(x, w->id)))
+			continue;
 		w->asked = false;
+		if (!w->gone)
+			tell(x, w, WM_PASSING);
+	}
 	if (code)
 		wm_warn("listener.check", "err=%s text=%s", wm_err_name(code), wm_log_q(text));
 }
