@@ -47,7 +47,7 @@ static void put_registry(struct wm_json *j, const struct wm_registry *r)
 	wm_json_ku(j, "failed_checkpoints", s.store.failed_checkpoints);
 	wm_json_ku(j, "heals", s.store.heals);
 	wm_json_ku(j, "rewrites", s.store.rewrites);
-	wm_json_kb(j, "store_failed", s.store.failed);
+	wm_json_kb(j, "store_failed", s.store.failed || s.unstored);
 	wm_json_ks(j, "last_error", s.last_error);
 	wm_json_close(j, '}');
 }

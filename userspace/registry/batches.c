@@ -197,6 +197,7 @@ static void answer_waiters(struct wm_plan *p, int code, const char *text)
 void wm_registry_not_stored(struct wm_registry *r, const struct wm_err *e)
 {
 	r->stats.failed_commits++;
+	r->stats.unstored = true;
 	snprintf(r->stats.last_error, sizeof(r->stats.last_error), "%.*s",
 		 (int)sizeof(r->stats.last_error) - 1, e->text);
 	r->dirty_due_ms = wm_env_ms(r->env) + WM_REGISTRY_STATUS_RETRY_MS;
@@ -359,6 +360,7 @@ static void on_stored(struct wm_job *j)
 	}
 	if (!c->code) {
 		r->stats.commits++;
+		r->stats.unstored = false;
 		r->stats.last_commit_us = c->us;
 	}
 	finish(r, p, c->code, &c->e);

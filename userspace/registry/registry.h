@@ -335,6 +335,7 @@ struct wm_registry_stats {
 	uint64_t rows_cut;	 /* records too large: stored without outputs of checks, or not */
 	uint64_t last_commit_us; /* how long the last commit took */
 	uint64_t file_bytes;
+	bool unstored; /* the last one failed, for last_error */
 	char last_error[256];
 	/* the start: to open the store and check its pages; to read it; to write the first commit
 	 */
