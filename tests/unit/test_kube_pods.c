@@ -4,15 +4,25 @@
 #include "userspace/source/kube_cgroup.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #define UID_A "0f3c1a52-7d2b-4a0e-8a5e-2f6f0a4b9c01"
 
 static struct wm_kube_pod_table *p;
+static unsigned told;
+static char told_of[256];
+
+static void on_told(void *arg, const char *pod, const char *text)
+{
+	(void)arg;
+	told++;
+	snprintf(told_of, sizeof(told_of), "%s %s", pod, text);
+}
 
 static void setup(void)
 {
-	p = wm_kube_pods_new();
+	p = wm_kube_pods_new(on_told, NULL);
 	cr_assert_not_null(p);
 }
 
@@ -86,6 +96,36 @@ Test(kube_pods, the_hosts_address_is_nobodys)
 	cr_assert_not_null(pod);
 	cr_expect(pod->host_network);
 	cr_expect(pod->out);
+}
+
+static void steered(const char *word)
+{
+	char json[256];
+
+	snprintf(json, sizeof(json),
+		 "{\"metadata\":{\"name\":\"b\",\"namespace\":\"x\",\"annotations\":{"
+		 "\"waymark.io/steer\":\"%s\"}}}",
+		 word);
+	is_there(json);
+}
+
+/* As of a Service; pods come again with each change of their status. */
+Test(kube_pods, a_word_that_is_none_is_told_once)
+{
+	is_there(web);
+	steered("true");
+	steered("false");
+	cr_expect_eq(told, 0);
+	steered("False");
+	cr_expect_eq(told, 1);
+	cr_expect_str_eq(told_of,
+			 "x/b annotation waymark.io/steer: neither \"true\" nor \"false\", "
+			 "so it is steered");
+	steered("no");
+	cr_expect_eq(told, 1);
+	steered("true");
+	steered("no");
+	cr_expect_eq(told, 2);
 }
 
 Test(kube_pods, a_list_takes_away_what_does_not_come)

@@ -144,6 +144,13 @@ bool kube_left_alone(const json_t *o)
 	return steer && strcmp(steer, "false") == 0;
 }
 
+bool kube_steer_unknown(const json_t *o)
+{
+	const char *steer = kube_annotation(o, WM_KUBE_STEER_KEY);
+
+	return steer && strcmp(steer, "true") != 0 && strcmp(steer, "false") != 0;
+}
+
 bool kube_passed(const json_t *o)
 {
 	const json_t *labels = json_object_get(json_object_get(o, "metadata"), "labels");
@@ -296,7 +303,6 @@ static int64_t created_of(const json_t *o)
 int wm_kube_service_decode(const json_t *o, struct wm_kube_service *ret, struct wm_err *e)
 {
 	const json_t *spec = json_object_get(o, "spec");
-	const char *steer;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
@@ -312,8 +318,7 @@ int wm_kube_service_decode(const json_t *o, struct wm_kube_service *ret, struct 
 	}
 	ret->created = created_of(o);
 	ret->passed = kube_passed(o) || kube_left_alone(o);
-	steer = kube_annotation(o, WM_KUBE_STEER_KEY);
-	ret->steer_unknown = steer && !ret->passed && strcmp(steer, "true") != 0;
+	ret->steer_unknown = !ret->passed && kube_steer_unknown(o);
 	/* externalTrafficPolicy is not looked at: all who are steered here are clients of this
 	 * node, pods or its own, and kube-proxy leads those from external destinations to all
 	 * endpoints, "subject to neither form of traffic policy" (1.34, iptables: the chains

@@ -25,6 +25,8 @@
 
 #define WM_KUBE_POLICY_KEY "waymark.io/policy" /* annotation of a Service: its policy as JSON */
 #define WM_KUBE_STEER_KEY  "waymark.io/steer"  /* of a Pod or Service, "false": it is left alone */
+#define WM_KUBE_STEER_TEXT                                                                         \
+	"annotation " WM_KUBE_STEER_KEY ": neither \"true\" nor \"false\", so it is steered"
 
 /* An address of either family; IPv4 is mapped (::ffff:0:0/96). */
 static inline bool wm_kube_is4(const struct in6_addr *a)
@@ -116,7 +118,8 @@ struct wm_kube_pod {
 	struct in6_addr addresses[2];
 	unsigned addresses_count; /* 0: it has none yet, or has ended */
 	bool host_network;
-	bool out; /* see WM_KUBE_STEER_KEY */
+	bool out;	    /* see WM_KUBE_STEER_KEY */
+	bool steer_unknown; /* that annotation says neither "true" nor "false" */
 };
 /* Its condition Accepted, as it stands in its status. */
 struct wm_kube_standing {

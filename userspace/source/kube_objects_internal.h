@@ -20,6 +20,8 @@ int kube_named_meta(const json_t *o, size_t max, struct wm_kube_meta *ret, struc
 const char *kube_annotation(const json_t *o, const char *key);
 /** Does its annotation WM_KUBE_STEER_KEY say so? */
 bool kube_left_alone(const json_t *o);
+/* Does that annotation say neither? */
+bool kube_steer_unknown(const json_t *o);
 /** Is it a Service, or a slice, that kube-proxy does not ask for: another proxy's by the label
  * service.kubernetes.io/service-proxy-name, or nobody's by service.kubernetes.io/headless? */
 bool kube_passed(const json_t *o);

@@ -172,6 +172,7 @@ int wm_kube_pod_decode(const json_t *o, struct wm_kube_pod *ret, struct wm_err *
 	ret->node = kube_text(spec, "nodeName");
 	ret->host_network = kube_flag(spec, "hostNetwork", false);
 	ret->out = kube_left_alone(o);
+	ret->steer_unknown = kube_steer_unknown(o);
 	if (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0)
 		return 0; /* its address may be another's already */
 	json_array_foreach(ips, n, v)

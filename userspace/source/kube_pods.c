@@ -11,16 +11,21 @@
 
 struct wm_kube_pod_table {
 	struct wm_map *by_key; /* namespace/name */
+	void (*told)(void *arg, const char *pod, const char *text);
+	void *arg;
 	unsigned seen;
 	bool whole;
 };
 
-struct wm_kube_pod_table *wm_kube_pods_new(void)
+struct wm_kube_pod_table *
+wm_kube_pods_new(void (*told)(void *arg, const char *pod, const char *text), void *arg)
 {
 	struct wm_kube_pod_table *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
+	p->told = told;
+	p->arg = arg;
 	p->by_key = wm_map_new(WM_KUBE_PODS_MAX);
 	if (p->by_key)
 		return p;
@@ -81,6 +86,9 @@ static int put(struct wm_kube_pod_table *p, const struct wm_kube_pod *in, struct
 	pod->addresses_count = in->host_network ? 0 : in->addresses_count;
 	pod->host_network = in->host_network;
 	pod->out = in->out;
+	if (in->steer_unknown && !pod->steer_unknown && p->told)
+		p->told(p->arg, pod->key, WM_KUBE_STEER_TEXT);
+	pod->steer_unknown = in->steer_unknown;
 	pod->seen = p->seen;
 	return 0;
 }

@@ -14,14 +14,18 @@ struct wm_kube_pod_here {
 	struct in6_addr addresses[2]; /* IPv4 is mapped */
 	unsigned addresses_count;     /* 0: none yet, it has ended, or has the host's */
 	bool host_network;
-	bool out; /* WM_KUBE_STEER_KEY: it is to be left alone */
+	bool out;	    /* WM_KUBE_STEER_KEY: it is to be left alone */
+	bool steer_unknown; /* and what it says there is no word for that */
 	/* the table's */
 	unsigned seen;
 	char key[WM_KUBE_LABEL_MAX + 1 + WM_KUBE_NAME_MAX + 1];
 };
 
 struct wm_kube_pod_table;
-struct wm_kube_pod_table *wm_kube_pods_new(void);    /* NULL without memory */
+/** @param told NULL ok: what of a pod (namespace/name) cannot be as it is written, once as long as
+ *  it says so. @return NULL without memory. */
+struct wm_kube_pod_table *
+wm_kube_pods_new(void (*told)(void *arg, const char *pod, const char *text), void *arg);
 void wm_kube_pods_free(struct wm_kube_pod_table *p); /* NULL ok */
 /** As of wm_kube_view_object() and the others there. */
 int wm_kube_pods_object(struct wm_kube_pod_table *p, const char *json, size_t len,

@@ -81,9 +81,7 @@ static void tell_left_out(const struct wm_kube_view *v, const char *key,
 	char text[128];
 
 	if (in->steer_unknown)
-		tell(v, key,
-		     "annotation " WM_KUBE_STEER_KEY
-		     ": neither \"true\" nor \"false\", so it is steered");
+		tell(v, key, WM_KUBE_STEER_TEXT);
 	if (in->other_protocols) {
 		snprintf(text, sizeof(text), "ports: %u left out, only TCP and UDP are served",
 			 in->other_protocols);

@@ -557,7 +557,7 @@ static int make(struct wm_kubernetes *k, const struct wm_kubernetes_config *c, s
 	if (r)
 		return r;
 	k->view = wm_kube_view_new(&vc);
-	k->pods = wm_kube_pods_new();
+	k->pods = wm_kube_pods_new(on_told, k);
 	k->said = kube_said_new();
 	k->counting = wm_timer_new(c->loop, on_count, k);
 	k->again = wm_timer_new(c->loop, on_again, k);
