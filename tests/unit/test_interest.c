@@ -243,6 +243,43 @@ Test(interest, nobody_waits_for_longer_than_the_bound)
 	end(&d);
 }
 
+/* Who is told and takes another with it, as a connection that ends does with all that it asked. */
+struct couple {
+	struct desk *d;
+	unsigned told, cancels;
+};
+
+static void on_first(void *arg, int code)
+{
+	struct couple *c = arg;
+
+	on_done(c->d, code);
+	c->told++;
+	wm_interest_cancel(c->d->i, &c->cancels);
+	c->d->homes[0].mute = true;
+	cr_assert_eq(wm_interest_lookup(c->d->i, "none", on_done, c->d), 1);
+}
+
+Test(interest, who_is_told_may_cancel_others_and_ask_anew)
+{
+	struct desk d;
+	struct couple c = {.d = &d};
+
+	begin(&d, NULL);
+	d.has = "web";
+	d.homes[0].mute = true;
+	cr_assert_eq(wm_interest_lookup(d.i, "web", on_first, &c), 1);
+	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &c.cancels), 1);
+	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &c.cancels), 1);
+	d.homes[0].mute = false;
+	arrive(&d.homes[0], "web", 1, true);
+	cr_assert_eq(c.told, 1);
+	cr_assert_eq(d.called, 1, "who was cancelled is not told");
+	cr_assert_eq(stats(&d).waiting, 1, "of another service");
+	cr_assert_eq(stats(&d).answered, 1);
+	end(&d);
+}
+
 Test(interest, a_message_that_is_lost_is_noticed)
 {
 	struct desk d;

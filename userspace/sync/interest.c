@@ -30,6 +30,8 @@ struct waiter {
 	void (*done)(void *arg, int code);
 	void *arg;
 	uint64_t until_ms;
+	bool due; /* its topic is known, or given up: it is told, unless it leaves before */
+	int code;
 };
 
 struct wm_interest {
@@ -132,15 +134,29 @@ static void on_deadline(void *arg)
 		wm_env_timer_arm(i->deadline, w->until_ms - now);
 }
 
+static struct waiter *first_due(const struct wm_interest *i)
+{
+	struct waiter *w;
+
+	TAILQ_FOREACH (w, &i->waiters, entry)
+		if (w->due)
+			return w;
+	return NULL;
+}
+
+/* Who is told may cancel others, or ask anew. */
 static void release(struct wm_interest *i, const struct topic *t, int code)
 {
-	struct waiter *w, *next;
+	struct waiter *w;
 
-	for (w = TAILQ_FIRST(&i->waiters); w; w = next) {
-		next = TAILQ_NEXT(w, entry);
-		if (w->topic == t)
-			answer(i, w, code);
+	TAILQ_FOREACH (w, &i->waiters, entry) {
+		if (w->topic == t && !w->due) {
+			w->due = true;
+			w->code = code;
+		}
 	}
+	while ((w = first_due(i)))
+		answer(i, w, w->code);
 }
 
 static int wait_for(struct wm_interest *i, struct topic *t, void (*done)(void *arg, int code),
@@ -292,12 +308,12 @@ void wm_interest_lost(struct wm_interest *i, const char *service)
 
 static void drop(struct wm_interest *i, struct topic *t)
 {
-	release(i, t, WM_E_BUSY);
 	(void)wm_map_del(i->topics, t->name, strlen(t->name));
 	i->stats.services -= !t->glob;
 	i->stats.globs -= t->glob;
 	if (!t->glob)
 		i->c.drop(i->c.arg, t->name);
+	release(i, t, WM_E_BUSY);
 	free(t);
 }
 
