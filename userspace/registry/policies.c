@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* --- reading ------------------------------------------------------------------------------------
  */
@@ -125,11 +126,38 @@ static bool judge_told(struct wm_plan *p, struct wm_policy_op *o, const struct w
 	return !o->stale;
 }
 
+static bool same_name(const struct wm_policy *a, const struct wm_policy *b)
+{
+	return wm_policy_is_query(b) && strcmp(a->query.id, b->query.id) != 0 &&
+	       a->query.prefix == b->query.prefix && strcasecmp(a->query.name, b->query.name) == 0;
+}
+
+/* Prepared queries are asked for by their names: there is one of each in the view. NULL: none has
+ * that of @p q. Cost: all policies. */
+static const struct wm_policy *namesake(const struct wm_plan *p, const struct wm_policy *q)
+{
+	const struct wm_policy *o;
+	size_t pos = 0;
+
+	if (!wm_policy_is_query(q) || (!*q->query.name && !q->query.prefix))
+		return NULL;
+	for (const struct wm_seen *s = p->log; s; s = s->older) {
+		o = s->key[0] == WM_SEEN_POLICY ? s->policy->in : NULL;
+		if (o && same_name(q, o) && wm_plan_seen(p, WM_SEEN_POLICY, NULL, o->service) == s)
+			return o;
+	}
+	while ((o = wm_map_next(p->r->policies, &pos)))
+		if (same_name(q, o) && !wm_plan_seen(p, WM_SEEN_POLICY, NULL, o->service))
+			return o;
+	return NULL;
+}
+
 static bool judge_policy(struct wm_plan *p, struct wm_op *op)
 {
 	struct wm_policy_op *o = (struct wm_policy_op *)op;
 	const struct wm_policy *old = view(p, o);
 	const struct wm_tombstone *t;
+	const struct wm_policy *other;
 
 	if (o->call)
 		return judge_told(p, o, old);
@@ -145,6 +173,11 @@ static bool judge_policy(struct wm_plan *p, struct wm_op *op)
 		wm_op_refuse(op, WM_E_CAPACITY, "Policies: at most %u are allowed (services_max)",
 			     p->r->services_max);
 	}
+	other = o->in && !op->code ? namesake(p, o->in) : NULL;
+	if (other)
+		wm_op_refuse(op, WM_E_INVALID,
+			     "Name: \"%.64s\" is not allowed: it is that of the query %s",
+			     other->query.name, other->query.id);
 	if (op->code || (o->in && old && wm_policy_same(o->in, old)))
 		return false;
 	t = old ? NULL : view_tomb(p, o);
