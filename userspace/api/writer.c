@@ -2,6 +2,7 @@
 #include "writer.h"
 
 #include "userspace/base/buf.h"
+#include "userspace/base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -72,21 +73,6 @@ void wm_json_close(struct wm_json *j, char bracket)
 	j->first = false;
 }
 
-/* Octets of the UTF-8 sequence that @p s begins with, 0 if it begins none. RFC 3629. */
-static size_t sequence(const unsigned char *s)
-{
-	size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80) /* ends at the NUL at the latest */
-			return 0;
-	}
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 /* Does it stand for itself? If not it is escaped, or begins what is not ASCII. */
 static bool plain(unsigned char c)
 {
@@ -123,19 +109,20 @@ static size_t escape(unsigned char c, char *to)
 }
 
 /* One character of the @p left octets at @p s. @return octets that were read. */
-static size_t put_char(const unsigned char *s, char **to)
+static size_t put_char(const char *s, size_t left, char **to)
 {
+	uint32_t c;
 	size_t n;
 
-	if (plain(*s)) {
-		*(*to)++ = (char)*s;
+	if (plain((unsigned char)*s)) {
+		*(*to)++ = *s;
 		return 1;
 	}
-	if (*s < 0x80) {
-		*to += escape(*s, *to);
+	if ((unsigned char)*s < 0x80) {
+		*to += escape((unsigned char)*s, *to);
 		return 1;
 	}
-	n = sequence(s);
+	n = wm_utf8_decode(s, left, &c);
 	if (!n) {
 		memcpy(*to, "\xef\xbf\xbd", 3);
 		*to += 3;
@@ -150,7 +137,7 @@ static size_t put_char(const unsigned char *s, char **to)
  * what comes after it. */
 static void put_string(struct wm_json *j, const char *text, size_t len, size_t room)
 {
-	const unsigned char *s = (const unsigned char *)text, *end = s + len;
+	const char *s = text, *end = s + len;
 	uint64_t eight;
 	char *to;
 
@@ -168,7 +155,7 @@ static void put_string(struct wm_json *j, const char *text, size_t len, size_t r
 				continue;
 			}
 		}
-		s += put_char(s, &to);
+		s += put_char(s, (size_t)(end - s), &to);
 	}
 	*to++ = '"';
 	*to = 0;
