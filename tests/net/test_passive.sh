@@ -34,20 +34,20 @@ kill_server() { # pid
 check_of() { api "$API/v1/agent/checks" | jq -r ".\"waymark:listener:$1\".$2"; }
 is_status() { [ "$(check_of "$1" Status)" = "$2" ]; }
 metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1" '$1 == m {print $2}'; }
-load() { # VIP, seconds: connects one after the other
+load() { # VIP, seconds, [port]: connects one after the other, 1,500 at least
 	inside /usr/bin/python3 -c '
 import socket, sys, time
 refused = done = 0
 end = time.monotonic() + float(sys.argv[2])
-while time.monotonic() < end:
+while time.monotonic() < end or done + refused < 1500:
     s = socket.socket()
     try:
-        s.connect((sys.argv[1], 80))
+        s.connect((sys.argv[1], int(sys.argv[3])))
         done += 1
     except ConnectionRefusedError:
         refused += 1
     s.close()
-print(done, refused)' "$1" "$2" >"$TMP/load"
+print(done, refused)' "$1" "$2" "${3:-80}" >"$TMP/load"
 }
 
 ip addr add 10.78.0.1/32 dev lo
@@ -165,6 +165,64 @@ A=$SERVER
 check "a policy with notices" 200 "$(notice true)"
 kill_server "$A"
 until_ok 10 is_status q1 critical || fail "q1 is watched again"
+
+# An endpoint that a policy gives a port: it alone is down, and its instance serves on.
+ports() { code -X PUT "$API/v1/waymark/policies/ends" -d "{\"ports\": {\"9090\": \"metrics\"}, \"outlier\": {\"refused\": 0, \"listener_notice\": $1}}"; }
+of_end() { # instance: what its endpoint is to connect()
+	operator "http://x/v1/waymark/explain/connect?name=$ENDS_OF&port=9090" |
+		jq -r "[.tiers[].candidates[] | select(.id == \"$1\")][0] | .state"
+}
+is_end() { [ "$(of_end "$1")" = "$2" ]; }
+ENDS=() ENDS_OF=ends
+for i in 1 2; do
+	server 10.78.0.$i 7006
+	server 10.78.0.$i 7106
+	ENDS+=("$SERVER")
+	register e$i ends 10.78.0.$i 7006 '"Meta": {"endpoints.metrics": "http:7106"}' >/dev/null
+done
+WATCHED=$(metric listener_watched)
+check "a policy with a port" 200 "$(ports true)"
+watched() { [ "$(metric listener_watched)" = "$1" ]; }
+until_ok 10 watched $((WATCHED + 2)) || fail "endpoints are watched, too: $(metric listener_watched) of $WATCHED + 2"
+check "both are up" "up up" "$(of_end e1) $(of_end e2)"
+load "$(vip4 ends)" 2 9090 &
+LOAD=$!
+sleep 0.5
+kill_server "${ENDS[0]}"
+wait $LOAD
+read -r DONE REFUSED <"$TMP/load"
+echo "connects $DONE, refused $REFUSED"
+[ "$DONE" -gt 500 ] && [ "$REFUSED" -le 5 ] || fail "a dead endpoint of two: $REFUSED of $DONE refused, at most 5"
+until_ok 10 grep -q 'listener.gone id=e1 endpoint=7106' "$TMP/agent.log" || fail "the log does not tell of it"
+check "it is down" "down up" "$(of_end e1) $(of_end e2)"
+check "no check says so" null "$(check_of e1 Status)"
+check "its instance serves" "2" "$(api "$API/v1/health/service/ends?passing" | jq length)"
+for on in true false; do code -X PUT "$API/v1/agent/service/maintenance/e1?enable=$on" >/dev/null; done
+check "also when the instance was down and is back" "down up" "$(of_end e1) $(of_end e2)"
+check "and was registered again" "200 down" "$(register e1 ends 10.78.0.1 7006 '"Meta": {"endpoints.metrics": "http:7106", "a": "b"}') $(of_end e1)"
+stop_agent KILL
+start_agent
+check "and after a restart" "down up" "$(of_end e1) $(of_end e2)"
+server 10.78.0.1 7106
+until_ok 10 is_end e1 up || fail "somebody listens again: $(of_end e1)"
+until_ok 10 grep -q 'listener.back id=e1 endpoint=7106' "$TMP/agent.log" || fail "the log does not tell of its return"
+kill_server "$SERVER"
+until_ok 10 is_end e1 down || fail "it is down for the second time: $(of_end e1)"
+check "a policy without notices" 200 "$(ports false)"
+check "it is up then" "up up" "$(of_end e1) $(of_end e2)"
+check "a policy without a port" 200 "$(code -X PUT "$API/v1/waymark/policies/ends" -d '{}')"
+check "then instances alone are watched" "$WATCHED" "$(metric listener_watched)"
+# Another service's policy leads to them: that is seen within a second.
+register front front 10.78.0.1 7006 >/dev/null
+ENDS_OF=front
+check "a policy that fails over to them" 200 "$(code -X PUT "$API/v1/waymark/policies/front" \
+	-d '{"ports": {"9090": "metrics"}, "failover": [{"service": "ends"}], "outlier": {"refused": 0}}')"
+until_ok 10 watched $((WATCHED + 3)) || fail "the front and two endpoints are watched: $(metric listener_watched) of $WATCHED + 3"
+check "one is up" up "$(of_end e2)"
+kill_server "${ENDS[1]}"
+until_ok 10 is_end e2 down || fail "it is down: $(of_end e2)"
+check "and that policy is gone" 200 "$(code -X DELETE "$API/v1/waymark/policies/front")"
+until_ok 10 watched $((WATCHED + 1)) || fail "endpoints are watched: $(metric listener_watched)"
 
 # No agent: the kernel goes on by itself, and the next agent hears of it.
 server 10.78.0.1 7004

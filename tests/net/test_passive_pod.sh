@@ -113,4 +113,16 @@ space POD
 pod_net
 server "$POD" 10.99.1.2 7001
 until_ok 40 is_status p passing || fail "the check of p passes in a new pod, not $(check_of p Status)"
+
+# An endpoint of its that a policy leads to: it alone is down.
+server "$POD" 10.99.1.2 7101
+register p web 10.99.1.2 7001 '"Meta": {"endpoints.metrics": "http:7101"}' >/dev/null
+check "a policy with a port" 200 "$(code -X PUT "$API/v1/waymark/policies/web" -d '{"ports": {"9090": "metrics"}}')"
+until_ok 30 watched 3 || fail "the endpoint is watched: $(metric listener_watched)"
+until_ok 30 counted || fail "who listens for the endpoint is counted"
+check "it is up" 1 "$(state_of 7101)"
+kill_server "$SERVER"
+fallen() { [ "$(state_of 7101)" = 258 ]; }
+until_ok 10 fallen || fail "its state word is down: $(state_of 7101)"
+check "all own ports are up" "1 1 1 passing" "$(state_of 7001) $(check_of p Status)"
 done_testing

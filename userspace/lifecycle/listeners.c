@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* listeners.c - see listeners.h. News of the kernel may be lost, so once a second what fell is
- * looked after by itself. */
+/* listeners.c - see listeners.h. An endpoint is a backend of its own: where only its listener is
+ * gone it alone falls, and stays fallen whatever is stored of its instance, but for a change of
+ * that, after which it is taken down again. News of the kernel may be lost, so once a second what
+ * fell is looked after by itself. */
 #include "listeners.h"
 
 #include "here.h"
@@ -9,6 +11,7 @@
 #include "userspace/base/macros.h"
 #include "userspace/base/map.h"
 #include "userspace/dataplane/observe.h"
+#include "userspace/metadata/mesh.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,8 +29,14 @@
 #define LOOK_MAX    4096  /* addresses of a look; the others' turn comes with the next ones */
 #define STEP	    8192  /* watches looked after in a tick, some 2 ms; others in the next ones */
 
+/* Of an instance, or of an endpoint of it to which a policy leads. */
 struct watch {
 	TAILQ_ENTRY(watch) dirty_entry, gone_entry, away_entry;
+	LIST_ENTRY(watch) port_entry;
+	LIST_HEAD(, watch) ports; /* of an instance: of its endpoints */
+	uint16_t port;		  /* of an endpoint; 0: the instance's own */
+	bool orphan;		  /* in no such list any more */
+	bool endpoints;		  /* the instance has some */
 	struct wm_listen_watch at;
 	uint64_t netns; /* of a pod's that was found; 0: ours, or none */
 	unsigned look;	/* the look that asked where it is, and as which */
@@ -74,8 +83,9 @@ static bool is_ours(const struct wm_instance *i)
 	return i && i->service && i->node->self && i->version.origin == WM_ORIGIN_OWN && i->port;
 }
 
-/* Where it stands in the tables with its present address. @return WM_NO_BACKEND: nowhere yet. */
-static uint32_t backend_of(const struct wm_listeners *x, const struct wm_instance *i)
+/* Where it stands in the tables with its present address, at @p port, 0: its own.
+ * @return WM_NO_BACKEND: nowhere yet. */
+static uint32_t backend_of(const struct wm_listeners *x, const struct wm_instance *i, uint16_t port)
 {
 	const struct wm_table_memory *m = wm_tables_memory(x->tables);
 	uint32_t at[WM_BACKENDS_OF_MAX];
@@ -84,11 +94,19 @@ static uint32_t backend_of(const struct wm_listeners *x, const struct wm_instanc
 	for (unsigned k = 0; k < n && k < WM_ARRAY_LEN(at); k++) {
 		const struct wm_backend *b = &m->backends[at[k]];
 
-		if (b->addr4_be == i->addr4.s_addr && b->port_be == htons(i->port) &&
+		if (b->addr4_be == i->addr4.s_addr && b->port_be == htons(port ? port : i->port) &&
 		    !memcmp(b->addr6_be, &i->addr6, sizeof(i->addr6)))
 			return at[k];
 	}
 	return WM_NO_BACKEND;
+}
+
+static bool has_endpoints(const struct wm_instance *i)
+{
+	for (unsigned n = 0; n < i->meta_count; n++)
+		if (wm_mesh_endpoint_name(i->meta[n].key))
+			return true;
+	return false;
 }
 
 /* --- the check -------------------------------------------------------------------------------- */
@@ -140,6 +158,7 @@ static void register_check(struct wm_listeners *x, struct watch *w, const char *
 		wm_warn("listener.check", "err=%s text=%s", wm_err_name(e.code), wm_log_q(e.text));
 }
 
+/* An endpoint has none: the instance serves on. */
 static void tell(struct wm_listeners *x, struct watch *w, enum wm_status s)
 {
 	const struct wm_check *c = check_of(x, w->id);
@@ -147,6 +166,8 @@ static void tell(struct wm_listeners *x, struct watch *w, enum wm_status s)
 					     : "Nobody listens on the instance's port any more";
 
 	w->told_ms = wm_clock_ms();
+	if (w->port)
+		return;
 	if (c && (c->status != s || s == WM_PASSING))
 		(void)wm_health_ttl_update(x->health, c->id, s, output, NULL);
 	else if (!c && s == WM_CRITICAL && !w->asked)
@@ -155,12 +176,14 @@ static void tell(struct wm_listeners *x, struct watch *w, enum wm_status s)
 
 /* It is switched off: what was told counts no more. One that is being registered comes as a change
  * of the instance, and is dropped then. */
-static void drop_check(struct wm_listeners *x, const struct watch *w)
+static void take_back(struct wm_listeners *x, const struct watch *w, uint32_t backend)
 {
 	const struct wm_check *c = check_of(x, w->id);
 	struct wm_err e = {0};
 
-	if (c && wm_registry_check_deregister(x->registry, c->id, NULL, NULL, &e))
+	if (w->port)
+		wm_tables_rise(x->tables, backend);
+	else if (c && wm_registry_check_deregister(x->registry, c->id, NULL, NULL, &e))
 		wm_warn("listener.check", "err=%s text=%s", wm_err_name(e.code), wm_log_q(e.text));
 }
 
@@ -172,6 +195,15 @@ static void set_gone(struct wm_listeners *x, struct watch *w, bool gone)
 	else if (!w->gone && gone)
 		TAILQ_INSERT_TAIL(&x->gone, w, gone_entry);
 	w->gone = gone;
+}
+
+static void log_word(const char *event, const struct watch *w)
+{
+	if (w->port)
+		wm_info(event, "id=%s endpoint=%u backend=%u", wm_log_q(w->id), w->port,
+			w->at.backend);
+	else
+		wm_info(event, "id=%s backend=%u", wm_log_q(w->id), w->at.backend);
 }
 
 /* Compare who listens with what was told of it. */
@@ -187,7 +219,7 @@ static void settle(struct wm_listeners *x, struct watch *w)
 	if (!w->gone && !listens && wm_observer_fell(x->observer, &w->at)) {
 		set_gone(x, w, true);
 		x->counters[WM_LISTENER_GONE]++;
-		wm_info("listener.gone", "id=%s backend=%u", wm_log_q(w->id), w->at.backend);
+		log_word("listener.gone", w);
 	}
 	if (!w->gone)
 		return;
@@ -199,7 +231,7 @@ static void settle(struct wm_listeners *x, struct watch *w)
 	}
 	set_gone(x, w, false);
 	x->counters[WM_LISTENER_BACK]++;
-	wm_info("listener.back", "id=%s backend=%u", wm_log_q(w->id), w->at.backend);
+	log_word("listener.back", w);
 	tell(x, w, WM_PASSING);
 }
 
@@ -248,43 +280,106 @@ static void set_away(struct wm_listeners *x, struct watch *w, bool away)
 	w->netns = 0;
 }
 
-static void forget(struct wm_listeners *x, struct watch *w)
+static void set_dirty(struct wm_listeners *x, struct watch *w)
 {
-	unwatch(x, w);
-	set_away(x, w, false);
-	if (w->dirty)
-		TAILQ_REMOVE(&x->dirty, w, dirty_entry);
-	wm_map_del(x->by_id, w->id, strlen(w->id));
-	free(w);
-}
-
-static void mark(struct wm_listeners *x, const struct wm_instance *i)
-{
-	size_t len = strlen(i->id);
-	struct watch *w;
-
-	if (!is_ours(i))
-		return;
-	w = wm_map_get(x->by_id, i->id, len);
-	if (!w) {
-		w = calloc(1, sizeof(*w) + len + 1);
-		if (w)
-			memcpy(w->id, i->id, len);
-		if (!w || wm_map_put(x->by_id, w->id, len, w, NULL)) {
-			wm_warn("listener.memory", "id=%s", wm_log_q(i->id));
-			free(w);
-			return;
-		}
-	}
 	if (!w->dirty)
 		TAILQ_INSERT_TAIL(&x->dirty, w, dirty_entry);
 	w->dirty = true;
 }
 
+/* Those of its endpoints follow at the end of a turn: now one of them may be looked at. */
+static void forget(struct wm_listeners *x, struct watch *w)
+{
+	struct watch *p;
+
+	unwatch(x, w);
+	set_away(x, w, false);
+	while ((p = LIST_FIRST(&w->ports))) {
+		LIST_REMOVE(p, port_entry);
+		p->orphan = true;
+		set_dirty(x, p);
+	}
+	if (w->dirty)
+		TAILQ_REMOVE(&x->dirty, w, dirty_entry);
+	if (!w->port)
+		wm_map_del(x->by_id, w->id, strlen(w->id));
+	else if (!w->orphan)
+		LIST_REMOVE(w, port_entry);
+	free(w);
+}
+
+static struct watch *watch_new(const char *id, uint16_t port)
+{
+	size_t len = strlen(id);
+	struct watch *w = calloc(1, sizeof(*w) + len + 1);
+
+	if (!w) {
+		wm_warn("listener.memory", "id=%s", wm_log_q(id));
+		return NULL;
+	}
+	memcpy(w->id, id, len + 1);
+	w->port = port;
+	LIST_INIT(&w->ports);
+	return w;
+}
+
+static void mark_port(struct wm_listeners *x, struct watch *w, uint16_t port)
+{
+	struct watch *p;
+
+	LIST_FOREACH (p, &w->ports, port_entry)
+		if (p->port == port)
+			return;
+	p = watch_new(w->id, port);
+	if (!p)
+		return;
+	LIST_INSERT_HEAD(&w->ports, p, port_entry);
+	set_dirty(x, p);
+}
+
+/* Those of its endpoints that the tables have, as some service's policy leads to them. */
+static void find_ports(struct wm_listeners *x, struct watch *w, const struct wm_instance *i)
+{
+	const struct wm_table_memory *m = wm_tables_memory(x->tables);
+	uint32_t at[WM_BACKENDS_OF_MAX];
+	unsigned n = wm_tables_backends_of(x->tables, i->hash, at, WM_ARRAY_LEN(at));
+
+	for (unsigned k = 0; k < n && k < WM_ARRAY_LEN(at); k++) {
+		uint16_t port = ntohs(m->backends[at[k]].port_be);
+
+		if (port != i->port && backend_of(x, i, port) == at[k])
+			mark_port(x, w, port);
+	}
+}
+
+static void mark(struct wm_listeners *x, const struct wm_instance *i)
+{
+	size_t len = strlen(i->id);
+	struct watch *w, *p;
+
+	if (!is_ours(i))
+		return;
+	w = wm_map_get(x->by_id, i->id, len);
+	if (!w) {
+		w = watch_new(i->id, 0);
+		if (!w)
+			return;
+		if (wm_map_put(x->by_id, w->id, len, w, NULL)) {
+			wm_warn("listener.memory", "id=%s", wm_log_q(i->id));
+			free(w);
+			return;
+		}
+	}
+	set_dirty(x, w);
+	w->endpoints = has_endpoints(i);
+	LIST_FOREACH (p, &w->ports, port_entry)
+		set_dirty(x, p);
+}
+
 /* @return whether it is watched now, in network namespace @p netns, 0: ours. */
 static bool begin(struct wm_listeners *x, struct watch *w, uint32_t backend, uint64_t netns)
 {
-	const struct wm_check *c = check_of(x, w->id);
+	const struct wm_check *c = w->port ? NULL : check_of(x, w->id);
 
 	set_gone(x, w, c && c->status == WM_CRITICAL);
 	if (wm_observer_watch(x->observer, backend, netns, &w->at) ||
@@ -295,6 +390,8 @@ static bool begin(struct wm_listeners *x, struct watch *w, uint32_t backend, uin
 		w->left_out = true;
 		wm_tables_rise(x->tables, backend);
 	}
+	if (w->port && w->at.on) /* an earlier run saw it */
+		set_gone(x, w, wm_observer_fell(x->observer, &w->at));
 	return w->at.on;
 }
 
@@ -311,7 +408,7 @@ static bool watch(struct wm_listeners *x, struct watch *w, const struct wm_insta
 	unwatch(x, w);
 	set_away(x, w, false);
 	if (!asked_for) {
-		drop_check(x, w);
+		take_back(x, w, backend);
 		return false;
 	}
 	if (wm_instance_is_here(i))
@@ -330,10 +427,13 @@ static bool watch_dirty(void *arg)
 
 	for (w = TAILQ_FIRST(&x->dirty); w; w = next) {
 		const struct wm_instance *i = wm_registry_instance(x->registry, w->id);
-		uint32_t backend = is_ours(i) ? backend_of(x, i) : WM_NO_BACKEND;
+		bool known = is_ours(i) && !w->orphan && w->port != i->port;
+		uint32_t backend = known ? backend_of(x, i, w->port) : WM_NO_BACKEND;
 
+		if (known && w->endpoints)
+			find_ports(x, w, i);
 		next = TAILQ_NEXT(w, dirty_entry);
-		if (!is_ours(i)) {
+		if (!known || (w->port && backend == WM_NO_BACKEND)) {
 			forget(x, w);
 			continue;
 		}
@@ -390,7 +490,7 @@ static void look(struct wm_listeners *x, uint64_t now)
 static void found(struct wm_listeners *x, struct watch *w, uint64_t netns)
 {
 	const struct wm_instance *i = wm_registry_instance(x->registry, w->id);
-	uint32_t backend = is_ours(i) ? backend_of(x, i) : WM_NO_BACKEND;
+	uint32_t backend = is_ours(i) ? backend_of(x, i, w->port) : WM_NO_BACKEND;
 
 	if (netns && netns != w->netns && backend != WM_NO_BACKEND) {
 		unwatch(x, w);
@@ -428,13 +528,26 @@ static void mark_service(struct wm_listeners *x, const struct wm_change *c)
 		mark(x, s->instances[n]);
 }
 
+static bool has_fallen(const struct wm_listeners *x, const struct wm_instance *i)
+{
+	const struct watch *w = i ? wm_map_get(x->by_id, i->id, strlen(i->id)) : NULL, *p;
+
+	if (w && is_ours(i))
+		LIST_FOREACH (p, &w->ports, port_entry)
+			if (p->gone)
+				return true;
+	return false;
+}
+
 static void on_change(void *arg, const struct wm_change *c)
 {
 	struct wm_listeners *x = arg;
 
 	if (c->kind == WM_CHANGE_POLICY)
 		mark_service(x, c);
-	if (c->kind == WM_CHANGE_INSTANCE_UPSERT || c->kind == WM_CHANGE_CHECK_REMOVED) {
+	/* at a change of its status an endpoint that fell may have been stored as up */
+	if (c->kind == WM_CHANGE_INSTANCE_UPSERT || c->kind == WM_CHANGE_CHECK_REMOVED ||
+	    (c->kind == WM_CHANGE_STATUS && has_fallen(x, c->instance))) {
 		if (c->instance)
 			mark(x, c->instance);
 	} else if (c->kind == WM_CHANGE_INSTANCE_DELETED && is_ours(c->instance)) {
@@ -449,8 +562,28 @@ static void look_after(struct wm_listeners *x, struct watch *w, uint64_t now)
 {
 	if (w->at.on)
 		settle(x, w);
-	if (w->at.on && !w->gone && now - w->told_ms > RENEW_MS && check_of(x, w->id))
+	if (w->at.on && !w->gone && !w->port && now - w->told_ms > RENEW_MS && check_of(x, w->id))
 		tell(x, w, WM_PASSING);
+}
+
+/* Policies of other services come and go, too. */
+static void look_after_ports(struct wm_listeners *x, struct watch *w, uint64_t now)
+{
+	const struct wm_instance *i = wm_registry_instance(x->registry, w->id);
+	struct watch *p;
+
+	LIST_FOREACH (p, &w->ports, port_entry) {
+		look_after(x, p, now);
+		if (i && p->at.on && backend_of(x, i, p->port) != p->at.backend)
+			set_dirty(x, p);
+	}
+	if (is_ours(i))
+		find_ports(x, w, i);
+}
+
+static bool fell(const struct wm_listeners *x, const struct watch *w)
+{
+	return w->at.on && wm_observer_fell(x->observer, &w->at);
 }
 
 /* Those that are gone, and some of the others: of a million a look at each would take 0.2 s. */
@@ -458,13 +591,16 @@ static void on_tick(void *arg)
 {
 	struct wm_listeners *x = arg;
 	uint64_t now = wm_clock_ms();
-	struct watch *w, *next;
+	struct watch *w, *p, *next;
 	bool fallen = !TAILQ_EMPTY(&x->gone);
 	size_t from = x->pos, pos = from;
 	unsigned n = 0;
 
-	for (; n < STEP && (w = wm_map_next(x->by_id, &pos)); n++)
-		fallen |= w->at.on && wm_observer_fell(x->observer, &w->at);
+	for (; n < STEP && (w = wm_map_next(x->by_id, &pos)); n++) {
+		fallen |= fell(x, w);
+		LIST_FOREACH (p, &w->ports, port_entry)
+			fallen |= fell(x, p);
+	}
 	x->pos = n < STEP ? 0 : pos;
 	if (fallen)
 		count(x, true); /* a socket may have opened while it was counted before */
@@ -472,8 +608,11 @@ static void on_tick(void *arg)
 		next = TAILQ_NEXT(w, gone_entry);
 		look_after(x, w, now);
 	}
-	for (pos = from; n && (w = wm_map_next(x->by_id, &pos)); n--)
+	for (pos = from; n && (w = wm_map_next(x->by_id, &pos)); n--) {
 		look_after(x, w, now);
+		if (w->endpoints)
+			look_after_ports(x, w, now);
+	}
 	(void)watch_dirty(x);
 	look_for_pods(x, now);
 	wm_timer_tick(x->tick, TICK_MS);
@@ -520,13 +659,22 @@ struct wm_listeners *wm_listeners_new(struct wm_loop *l, struct wm_registry *r,
 
 void wm_listeners_free(struct wm_listeners *x)
 {
-	struct watch *w;
+	struct watch *w, *p;
 	size_t pos = 0;
 
 	if (!x)
 		return;
+	for (w = TAILQ_FIRST(&x->dirty); w; w = p) {
+		p = TAILQ_NEXT(w, dirty_entry);
+		if (w->orphan)
+			free(w);
+	}
 	/* the program goes on with what is watched */
 	while (x->by_id && (w = wm_map_next(x->by_id, &pos))) {
+		while ((p = LIST_FIRST(&w->ports))) {
+			LIST_REMOVE(p, port_entry);
+			free(p);
+		}
 		wm_map_del(x->by_id, w->id, strlen(w->id));
 		free(w);
 	}

@@ -4,7 +4,8 @@
  * of the instance, critical with the reason, which passes when somebody listens again. An instance
  * that nobody has listened for yet is left alone. Watched is what was registered with this agent,
  * has a port and an address of this network namespace or of a pod's (dataplane/pods.h), unless it
- * (WM_META_NOTICE), or its service's policy (outlier), says otherwise.
+ * (WM_META_NOTICE), or its service's policy (outlier), says otherwise; and its endpoints to which
+ * the `ports` of a policy lead: of these the backend alone is down, which the log tells.
  * Threading: loop thread only. */
 #pragma once
 #include "userspace/dataplane/events.h"
@@ -20,10 +21,10 @@
 
 /* What is counted: X(symbol, metric name, text). */
 #define WM_LISTENER_COUNTERS(X)                                                                    \
-	X(GONE, listener_gone, "instances whose last listener closed")                             \
-	X(BACK, listener_back, "instances that somebody listens for again")                        \
+	X(GONE, listener_gone, "instances, and endpoints of them, whose last listener closed")     \
+	X(BACK, listener_back, "of both those that somebody listens for again")                    \
 	X(LEFT_OUT, listener_left_out,                                                             \
-	  "instances that are not watched: too many, or too many of a port")                       \
+	  "of both those that are not watched: too many, or too many of a port")                   \
 	X(COUNTS, listener_counts, "readings of the listening sockets")                            \
 	X(FAILED, listener_counts_failed,                                                          \
 	  "readings that failed, or that sockets kept changing under")
