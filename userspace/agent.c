@@ -185,6 +185,9 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 	wm_registry_stats(a->registry, &stats);
 	if (stats.restore_finished)
 		wm_warn("registry.restored", "text=\"a restore that was cut off is finished\"");
+	if (stats.unstored)
+		wm_error("registry.unwritten", "path=%s text=%s", wm_log_q(path),
+			 wm_log_q(stats.last_error));
 	wm_info("registry.open",
 		"path=%s services=%u instances=%u index=%llu open_ms=%llu recover_ms=%llu "
 		"ready_ms=%llu",

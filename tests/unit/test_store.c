@@ -306,14 +306,53 @@ Test(store, full_file_system_changes_nothing, .fini = unmount_small)
 	cr_assert_eq(del(r, "id-4"), 0);
 	free(before);
 	free(after);
-	before = show(r);
+	r = reopened(r);
+	wm_buf_done(&b);
 	wm_registry_close(r);
+}
+
+/* What a killed run acknowledged is in the log alone, and stays there whatever fails before the
+ * first commit of this one. */
+Test(store, a_full_disk_is_begun_with, .fini = unmount_small)
+{
+	struct wm_registry_stats st;
+	struct rlimit l, none;
+	struct wm_registry *r;
+	char *before, *after;
+	pid_t pid;
+
+	mount_small();
+	signal(SIGXFSZ, SIG_IGN);
+	pid = fork();
+	if (pid == 0) {
+		r = open_at(db);
+		_exit(put(r, "a", "svc-a", 1) || put(r, "b", "svc-b", 2));
+	}
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	write_ballast();
 	r = open_at(db);
+	cr_assert_eq(wm_registry_instances(r), 2);
+	cr_assert_eq(put(r, "c", "svc-c", 3), -ENOSPC);
+	wm_registry_stats(r, &st);
+	cr_assert(st.unstored);
+	before = show(r);
+	drop_ballast();
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &l), 0);
+	none = l;
+	none.rlim_cur = 1000;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	cr_assert_eq(put(r, "c", "svc-c", 3), WM_E_STORE);
 	after = show(r);
 	cr_assert_str_eq(before, after);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &l), 0);
+	cr_assert_eq(put(r, "c", "svc-c", 3), 0);
+	wm_registry_stats(r, &st);
+	cr_assert_not(st.unstored);
+	cr_assert_eq(st.store.heals, 1);
+	cr_assert_eq(st.store.rewrites, 0);
 	free(before);
 	free(after);
-	wm_buf_done(&b);
+	r = reopened(r);
 	wm_registry_close(r);
 }
 

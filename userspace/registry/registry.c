@@ -223,16 +223,53 @@ static int version_self(struct wm_registry *r, struct wm_err *e)
 			    r->record.len, e);
 }
 
+/* Has the memory what the store has? Rows of a version before, of another range of addresses or
+ * another name of this node must be written before they are told of. */
+static bool is_as_stored(const struct wm_registry *r)
+{
+	const struct wm_lease *l;
+	size_t pos = 0;
+
+	while ((l = wm_vips_next(r->vips, &pos)))
+		if (l->unsaved)
+			return false;
+	return r->reserved && !r->epoch_before && !r->unversioned && !r->forgotten_count;
+}
+
+/* The first commit found no room. What is stored is served, as where the disk is full later: no
+ * number is drawn and no write is taken before one is stored; that of this node is tried again. */
+static int begin_full(struct wm_registry *r, const struct wm_version *self, uint64_t seq,
+		      struct wm_err *e)
+{
+	struct wm_instance *i = r->self->holder;
+	struct wm_err why = *e;
+	int err = wm_store_begin_full(r->store, e);
+
+	if (err)
+		return err;
+	r->history.seq = seq;
+	i->version = *self;
+	if (i->version.seq)
+		wm_history_log(&r->history, i);
+	wm_registry_mark_dirty(r, wm_box(i));
+	wm_registry_not_stored(r, &why);
+	*e = (struct wm_err){0};
+	return 0;
+}
+
 /* The first commit: proves that the store can be written, and reserves indexes. */
 static int first_commit(struct wm_registry *r, struct wm_err *e)
 {
-	uint64_t reserved = r->index + WM_INDEX_BLOCK;
+	const struct wm_version self = r->self->holder->version;
+	uint64_t reserved = r->index + WM_INDEX_BLOCK, seq = r->history.seq;
 	struct wm_lease *l;
 	size_t pos = 0;
+	bool same;
 	int err;
 
 	if (!r->store)
 		return 0;
+	same = is_as_stored(r);
 	err = wm_registry_put_meta(r, reserved, e);
 	while (!err && (l = wm_vips_next(r->vips, &pos))) {
 		if (l->unsaved)
@@ -247,6 +284,8 @@ static int first_commit(struct wm_registry *r, struct wm_err *e)
 		err = version_self(r, e);
 	if (!err)
 		err = wm_store_commit(r->store, e);
+	if (err == -ENOSPC && same)
+		return begin_full(r, &self, seq, e);
 	if (!err)
 		r->reserved = reserved;
 	return err;

@@ -93,6 +93,9 @@ bool wm_store_failed(const struct wm_store *s);
  *  @return 0; -ESTALE: the disk has lost what was committed, write it all with wm_store_rewrite();
  *  -ENOSPC, WM_E_STORE: not yet, @p e says why. Cost: reads the log, STORE_LOG_MAX at most. */
 int wm_store_heal(struct wm_store *s, struct wm_err *e);
+/** Where the first commit after wm_store_ready() found no space: go on with what is there, so that
+ * a later one may succeed. @return as wm_store_heal(). Cost: reads the log. */
+int wm_store_begin_full(struct wm_store *s, struct wm_err *e);
 /** Begin a whole new file beside the store's; put every row into @p ret, then wm_store_rewritten()
  *  takes its place, or wm_store_drop(). @return as wm_store_heal(). */
 int wm_store_rewrite(struct wm_store *s, struct wm_store **ret, struct wm_err *e);

@@ -117,6 +117,22 @@ int wm_store_reconnect(struct wm_store *s, struct wm_err *e)
 			  "Not stored: %.300s; nothing was changed", why.text);
 }
 
+int wm_store_begin_full(struct wm_store *s, struct wm_err *e)
+{
+	_cleanup_close_ int fd = -1;
+	char wal[PATH_MAX];
+	int err = 0;
+
+	if (s->failed) { /* by a quota, say: what it began was told to nobody */
+		wm_store_disconnect(s);
+		err = wm_store_reconnect(s, e);
+	}
+	snprintf(wal, sizeof(wal), "%.*s-wal", (int)sizeof(wal) - 8, s->path);
+	fd = open(wal, O_RDONLY | O_CLOEXEC);
+	s->frames = fd < 0 ? 0 : count_frames(s, fd);
+	return err;
+}
+
 int wm_store_heal(struct wm_store *s, struct wm_err *e)
 {
 	int err;
