@@ -163,9 +163,9 @@ static int start_registry(struct wm_agent *a, struct wm_err *e)
 	c.vip4_base = a->vips.base;
 	c.vip4_mask = a->vips.mask;
 	c.vip6_prefix = a->vips.prefix;
-	if (mkdir(s->node_data_dir, 0700) && errno != EEXIST)
-		return wm_err_set(e, -errno, "node.data_dir %s: %s", s->node_data_dir,
-				  strerror(errno));
+	r = wm_config_data_dir(s->node_data_dir, e);
+	if (r)
+		return r;
 	snprintf(path, sizeof(path), "%s/" WM_STORE_FILE, s->node_data_dir);
 	c.path = path;
 	meta = wm_consul_node_meta(s->node_meta);

@@ -230,6 +230,21 @@ static int range6(const struct wm_settings *s, struct wm_vip_space *ret, struct 
 	return 0;
 }
 
+/* Of what an agent on a read-only one told, nothing would last. */
+int wm_config_data_dir(const char *path, struct wm_err *e)
+{
+	int err = mkdir(path, 0700) && errno != EEXIST ? errno : 0;
+
+	if (!err && access(path, W_OK) && errno == EROFS)
+		err = EROFS;
+	if (err == EROFS)
+		return wm_err_set(e, -err,
+				  "node.data_dir %s: %s (EROFS): mount it for writing, or name "
+				  "another directory",
+				  path, strerror(err));
+	return err ? wm_err_set(e, -err, "node.data_dir %s: %s", path, strerror(err)) : 0;
+}
+
 int wm_config_ranges(const struct wm_settings *s, struct wm_vip_space *ret, struct wm_err *e)
 {
 	int r = range4(s, ret, e);

@@ -16,6 +16,8 @@ int wm_config_node_name(const struct wm_settings *s, char out[WM_NODE_NAME_MAX +
  */
 int wm_config_node_address(const struct wm_settings *s, char out[INET6_ADDRSTRLEN],
 			   struct wm_err *e);
+/** Make node.data_dir, its last part. @return 0 or negative errno: -EROFS of a read-only one. */
+int wm_config_data_dir(const char *path, struct wm_err *e);
 /** The ranges of virtual addresses. @return 0, WM_E_INVALID. */
 int wm_config_ranges(const struct wm_settings *s, struct wm_vip_space *ret, struct wm_err *e);
 /** Entries of the maps. */
