@@ -588,6 +588,15 @@ static int start_sync(struct wm_agent *a, struct wm_err *e)
 	return r;
 }
 
+/* Tables go by them from the first one on. */
+static int start_bands(struct wm_agent *a, struct wm_err *e)
+{
+	(void)e;
+	if (strcmp(a->settings.sync_mode, "peers") == 0)
+		(void)wm_sync_recall(a->registry, a->settings.node_data_dir);
+	return 0;
+}
+
 static int start_rules(struct wm_agent *a, struct wm_err *e)
 {
 	struct wm_rules *rules;
@@ -846,6 +855,7 @@ int wm_agent_start(struct wm_settings *s, const struct wm_settings_source *from,
 		     {"address", find_address},
 		     {"loop", start_loop},
 		     {"registry", start_registry},
+		     {"bands", start_bands},
 		     {"sources", start_sources},
 		     {"tables", start_tables},
 		     {"drains", start_drains},

@@ -185,6 +185,16 @@ behind() { # whom connect() would choose now, in order: who is far behind all th
 until_ok 20 behind || fail "whom connect() would choose: $(api_of 1 '/v1/waymark/resolve?service=near')"
 far_named() { ask_of 1 near.service.mesh.internal | grep -qx 10.77.0.2; }
 ! far_named || fail "DNS names who is far while those near are up"
+# a restart: it is known before anybody is measured, as here nobody can be
+kept() { grep -qE ' [34] n2$' "$TMP/n1/bands" && grep -qE ' 1 n3$' "$TMP/n1/bands"; }
+until_ok 20 kept || fail "bands are not kept: $(cat "$TMP/n1/bands")"
+kill -STOP "${NODE_AGENT[2]}" "${NODE_AGENT[3]}"
+node_stop 1
+node_agent 1 "${INSECURE[@]}"
+split && echo "ok: after a restart who is near is known before anybody answered" || fail "after a restart: $(explained)"
+check "and whom connect() would not choose before others" false "$(api_of 1 '/v1/waymark/resolve?service=near' | jq '.chosen[0].id == "near-2"')"
+kill -CONT "${NODE_AGENT[2]}" "${NODE_AGENT[3]}"
+until_ok 60 all_alive 3 1 2 3 || fail "they do not find each other again"
 near 2
 
 # --- nodes as a UI asks for them -------------------------------------------------------------------------

@@ -15,6 +15,7 @@
 struct wm_bands {
 	struct wm_sync *s;
 	struct wm_env_timer *look;
+	struct wm_bands_kept *kept; /* NULL: nowhere */
 };
 
 static bool is_settled(const struct wm_member *m)
@@ -59,6 +60,8 @@ static void on_look(void *arg)
 
 	while ((n = wm_registry_next_node(b->s->c.registry, &pos)))
 		moved |= look_at(b->s, n);
+	if (moved && b->kept)
+		wm_bands_keep(b->kept);
 	if (moved && b->s->c.moved)
 		b->s->c.moved(b->s->c.moved_arg);
 	wm_env_timer_arm(b->look, LOOK_MS);
@@ -72,8 +75,9 @@ struct wm_bands *wm_bands_new(struct wm_sync *s)
 		return NULL;
 	b->s = s;
 	b->look = wm_env_timer_new(s->env, on_look, b);
-	if (!b->look) {
-		free(b);
+	b->kept = s->c.data_dir ? wm_bands_kept_new(s) : NULL;
+	if (!b->look || (s->c.data_dir && !b->kept)) {
+		wm_bands_free(b);
 		return NULL;
 	}
 	on_look(b);
@@ -82,7 +86,9 @@ struct wm_bands *wm_bands_new(struct wm_sync *s)
 
 void wm_bands_free(struct wm_bands *b)
 {
-	if (b)
-		wm_env_timer_free(b->look);
+	if (!b)
+		return;
+	wm_env_timer_free(b->look);
+	wm_bands_kept_free(b->kept);
 	free(b);
 }

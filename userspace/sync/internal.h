@@ -125,6 +125,12 @@ struct wm_bands;
 /* @return NULL without memory. Looks begin at once. */
 struct wm_bands *wm_bands_new(struct wm_sync *s);
 void wm_bands_free(struct wm_bands *b); /* NULL ok */
+/* --- bands_kept.c: how far they were, in the data directory, which there is --- */
+struct wm_bands_kept;
+struct wm_bands_kept *wm_bands_kept_new(const struct wm_sync *s); /* NULL without memory */
+void wm_bands_kept_free(struct wm_bands_kept *k);		  /* NULL ok */
+/** Write what the registry says now, soon. */
+void wm_bands_keep(struct wm_bands_kept *k);
 
 /* --- proofs.c: whose key proves a log --- */
 int wm_proofs_new(struct wm_sync *s, struct wm_proofs **ret, struct wm_err *e);

@@ -55,6 +55,10 @@ struct wm_sync_config {		  /* borrowed for the life of the mesh */
 #define WM_SYNC_PORT	  8301 /* Consul's port of the LAN */
 #define WM_SYNC_SEEDS_MAX 64   /* agents tried to begin with, of settings and of the members kept */
 
+/** Tell the registry how far its nodes were when the mesh was here last, of those that nothing is
+ *  known of yet: before tables are made of it. What is measured then stands above it. Reads a file;
+ *  what is wrong in it is passed over. @return of how many. Cost: O(nodes log nodes). */
+unsigned wm_sync_recall(struct wm_registry *r, const char *data_dir);
 /** Open sockets, take in what the registry has. @return 0, negative errno, WM_E_INVALID; @p e says
  *  which setting. */
 int wm_sync_new(const struct wm_sync_config *c, struct wm_sync **ret, struct wm_err *e);
