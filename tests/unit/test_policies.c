@@ -99,6 +99,90 @@ Test(policies, one_that_may_not_be_is_refused_before_it_waits)
 	wm_registry_close(r);
 }
 
+static int query(struct wm_registry *r, char last, const char *name, struct answer *a)
+{
+	char key[] = WM_QUERY_KEY "00000000-0000-4000-8000-000000000000";
+
+	key[sizeof(key) - 2] = last;
+	wm_policy_draft_init(&d, key);
+	d.p.query.id = key + 1;
+	d.p.query.name = name;
+	d.p.query.service = "web";
+	return wm_registry_policy_put(r, &d.p, NULL, answered, a, NULL);
+}
+
+/* Who asks at the same time as another is in one batch with it, or behind it. */
+Test(policies, of_two_queries_of_one_name_the_second_is_refused)
+{
+	static const struct {
+		char last;
+		const char *name;
+		int code;
+	} all[] = {{'1', "a", 0},
+		   {'2', "A", WM_E_INVALID},
+		   {'1', "b", 0},
+		   {'2', "A", 0},
+		   {'3', "a", WM_E_INVALID},
+		   {'2', "a", 0},
+		   {'4', "", 0},
+		   {'5', "", 0}};
+	struct wm_registry *r = open_at(db);
+	struct answer a[sizeof(all) / sizeof(*all)] = {0};
+
+	for (unsigned n = 0; n < sizeof(all) / sizeof(*all); n++)
+		cr_assert_eq(query(r, all[n].last, all[n].name, &a[n]), 0);
+	wm_registry_finish(r);
+	for (unsigned n = 0; n < sizeof(all) / sizeof(*all); n++)
+		cr_expect_eq(a[n].code, all[n].code, "%u: %s", n, a[n].text);
+	cr_assert_eq(query(r, '6', "B", &a[0]), 0);
+	wm_registry_finish(r);
+	cr_assert_eq(a[0].code, WM_E_INVALID);
+	cr_assert_str_eq(a[0].text, "Name: \"b\" is not allowed: it is that of the query "
+				    "00000000-0000-4000-8000-000000000001");
+	wm_registry_close(r);
+}
+
+/* What goes in a batch makes room in it; what others of it write takes none. */
+Test(policies, room_is_what_the_batch_leaves)
+{
+	static const struct {
+		const char *service;
+		bool drops;
+		int code;
+	} all[] = {{"a", false, 0},
+		   {"b", false, 0},
+		   {"b", false, 0},
+		   {"a", false, 0},
+		   {"c", false, WM_E_CAPACITY},
+		   {"a", true, 0},
+		   {"c", false, 0},
+		   {"d", false, WM_E_CAPACITY},
+		   {"b", true, 0},
+		   {"c", true, 0},
+		   {"d", false, 0},
+		   {"e", false, 0}};
+	struct wm_registry_config c = config(db);
+	struct answer a[sizeof(all) / sizeof(*all)] = {0};
+	struct wm_registry *r;
+
+	c.services_max = 2;
+	cr_assert_eq(wm_registry_open(&c, &r, NULL), 0);
+	for (unsigned n = 0; n < sizeof(all) / sizeof(*all); n++) {
+		wm_policy_draft_init(&d, all[n].service);
+		d.p.panic_threshold = n;
+		cr_assert_eq(all[n].drops
+				     ? wm_registry_policy_delete(r, all[n].service, NULL, answered,
+								 &a[n], NULL)
+				     : wm_registry_policy_put(r, &d.p, NULL, answered, &a[n], NULL),
+			     0);
+	}
+	wm_registry_finish(r);
+	for (unsigned n = 0; n < sizeof(all) / sizeof(*all); n++)
+		cr_expect_eq(a[n].code, all[n].code, "%u: %s", n, a[n].text);
+	cr_assert_eq(wm_registry_policies(r), 2);
+	wm_registry_close(r);
+}
+
 /* Writes of one batch see each other. */
 Test(policies, a_batch_is_in_its_order)
 {

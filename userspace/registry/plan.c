@@ -404,7 +404,8 @@ static struct wm_plan_mark mark(const struct wm_plan *p)
 				     .instances = p->instances,
 				     .checks = p->checks,
 				     .nodes = p->nodes,
-				     .services = p->services};
+				     .services = p->services,
+				     .policies = p->policies};
 }
 
 /* Forget what was prepared for a write. */
@@ -420,6 +421,7 @@ static void take_back(struct wm_plan *p, struct wm_op *op, const struct wm_plan_
 	p->checks = m->checks;
 	p->nodes = m->nodes;
 	p->services = m->services;
+	p->policies = m->policies;
 	wm_op_unprepare(p->r, op);
 }
 

@@ -42,7 +42,7 @@ struct wm_plan_mark {
 	struct wm_seen *log;
 	size_t rows, rooms, drawn;
 	uint64_t seq;
-	int instances, checks, nodes, services;
+	int instances, checks, nodes, services, policies;
 };
 
 struct wm_riding { /* statuses that are stored with a batch, and the version of the row */
@@ -55,9 +55,9 @@ struct wm_plan {
 	struct wm_ops ops; /* in their order */
 	unsigned changes;  /* of these, those that have edits */
 	struct wm_map *seen;
-	struct wm_seen *log;			/* newest first */
-	int instances, checks, nodes, services; /* more than the registry has */
-	bool nodes_touched;			/* the view has some otherwise */
+	struct wm_seen *log;				  /* newest first */
+	int instances, checks, nodes, services, policies; /* more than the registry has */
+	bool nodes_touched;				  /* the view has some otherwise */
 	struct wm_room *rooms;
 	size_t rooms_count, rooms_cap;
 	uint64_t seq;		     /* of the log before it */

@@ -169,7 +169,8 @@ static bool judge_policy(struct wm_plan *p, struct wm_op *op)
 		if (!op->lenient)
 			wm_op_refuse(op, WM_E_UNKNOWN, "Service \"%.64s\" has no policy", op->id);
 		return false;
-	} else if (!old && wm_map_len(p->r->policies) + p->changes >= p->r->services_max) {
+	} else if (!old && (int64_t)wm_map_len(p->r->policies) + p->policies >=
+				   (int64_t)p->r->services_max) {
 		wm_op_refuse(op, WM_E_CAPACITY, "Policies: at most %u are allowed (services_max)",
 			     p->r->services_max);
 	}
@@ -263,8 +264,10 @@ static void prepare_policy(struct wm_plan *p, struct wm_op *op)
 	if (!err)
 		err = o->drops ? prepare_drop(p, o, old, t) : prepare_put(p, o, old, t);
 	s = err ? NULL : wm_plan_see(p, op, WM_SEEN_POLICY, NULL, op->id);
-	if (s)
+	if (s) {
+		p->policies += (o->in != NULL) - (old != NULL);
 		s->policy = o;
+	}
 	if (err == WM_E_LIMIT)
 		wm_op_refuse(op, err, "The policy is too large to be stored: at most %u octets",
 			     WM_RECORD_MAX);
