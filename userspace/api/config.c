@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIES_MAX 16 /* of a write that others come before; each is a turn */
+#define TRIES_MAX 256 /* of a write that others come before: one of them a turn */
 
 /* --- reading ------------------------------------------------------------------------------------
  */
