@@ -80,12 +80,13 @@ Test(api_policies, each_refusal_names_field_value_and_what_is_allowed)
 		 "outlier.base: \"1.5s\" is not allowed: whole seconds such as 10s or 5m"},
 		{"{\"outlier\":{\"most_percent\":101}}",
 		 "outlier.most_percent: \"101\" is not allowed: 0 to 100"},
-		{"{\"panic_threshold\":-1}",
-		 "panic_threshold: \"-1\" is not allowed: none below 0"},
+		{"{\"panic_threshold\":-1}", "panic_threshold: \"-1\" is not allowed: 0 to 100"},
+		{"{\"panic_threshold\": 4294967296}",
+		 "panic_threshold: \"4294967296\" is not allowed: 0 to 100"},
 		{"{\"panic_threshold\":1.5}",
 		 "Request decode failed: panic_threshold must be a whole number, not a number"},
 		{"{\"split\":[{\"percent\":33.333}]}",
-		 "split[0].percent: \"33.332999999999998\" is not allowed: none below 0, and two "
+		 "split[0].percent: \"33.333\" is not allowed: 0 to 100, and two "
 		 "decimals at most"},
 		{"{\"split\":[{\"percent\":50}]}",
 		 "split: \"50.00\" is not allowed: the percents together must be 100"},

@@ -55,15 +55,15 @@ static int get_number(struct decoder *d, const struct wm_policy_field *f, const 
 		      unsigned unit, uint32_t *to)
 {
 	double x = json_number_value(v) * unit;
-	char value[48];
+	char value[48], allowed[64];
 
 	if (!json_is_number(v) || (unit == 1 && !json_is_integer(v)))
 		return wrong(d, f, unit == 1 ? "a whole number" : "a number", v);
 	if (x < 0 || x > UINT32_MAX || fabs(x - round(x)) > 1e-6) {
-		snprintf(value, sizeof(value), "%.17g", json_number_value(v));
-		return refuse(d, f, value,
-			      unit == 1 ? "none below 0"
-					: "none below 0, and two decimals at most");
+		snprintf(value, sizeof(value), "%.12g", json_number_value(v));
+		snprintf(allowed, sizeof(allowed), "%u to %u%s", f->min / unit, f->max / unit,
+			 unit == 1 ? "" : ", and two decimals at most");
+		return refuse(d, f, value, allowed);
 	}
 	*to = (uint32_t)llround(x);
 	return 0;
