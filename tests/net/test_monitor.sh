@@ -75,6 +75,13 @@ check "where it is" "r z3" "$(jq -r 'select(.instance == "three") | "\(.region) 
 matches "for people" "\(tier 0(, zone z3)?, fewer connections, of two: 1, and $held 2\)" "$(tail -1 "$TMP/people")"
 kill "$HOLD"
 
+# --- an instance of another service, where a policy leads
+operator -X PUT "$API/v1/waymark/policies/api" -d '{"redirect": {"service": "web"}}' >/dev/null
+monitor "$TMP/led" --service api
+led() { dial a "$api"; grep -q picked "$TMP/led"; }
+until_ok 20 led || fail "nobody is led there"
+matches "whom a policy leads to" '^api (one|three) n1$' "$(jq -r 'select(.verdict == "picked") | "\(.service) \(.instance) \(.node)"' "$TMP/led" | head -1)"
+
 # --- bounds
 check "another verdict" 400 "$(operator_code "$API/v1/waymark/flows?verdict=lost")"
 check "over TCP it is an operator's" 403 "$(code "$API/v1/waymark/flows")"

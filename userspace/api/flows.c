@@ -66,17 +66,20 @@ struct wm_flow_streams {
 
 /* --- names --------------------------------------------------------------------------------------
  */
-static const struct wm_instance *find(const struct wm_registry *r, const char *service,
-				      uint64_t hash)
+/* Of a backend that a set of @p service has. Its own service is known by the sets that have it; a
+ * selection is made where none of its own does. */
+static const struct wm_instance *find(const struct wm_api *a, uint32_t backend, const char *service)
 {
-	const struct wm_service *s = service ? wm_registry_service(r, service) : NULL;
+	const struct wm_registry *r = a->d.registry;
+	uint64_t hash = wm_tables_memory(a->d.tables)->backends[backend].instance;
+	const char *own = wm_tables_service_with(a->d.tables, backend);
+	const struct wm_service *s = own ? wm_registry_service(r, own) : NULL;
 	const struct wm_instance *found = NULL;
 	struct wm_selection c;
 
 	for (unsigned n = 0; s && n < s->instances_count; n++)
 		if (s->instances[n]->hash == hash)
 			return s->instances[n];
-	/* of another service: a policy leads there */
 	if (!service || wm_selection_make(r, service, "", false, &c))
 		return NULL;
 	for (unsigned t = 0; t < c.count; t++)
@@ -98,7 +101,7 @@ static const struct known_backend *backend_of(struct wm_flow_streams *x, uint32_
 		return k;
 	*k = (struct known_backend){.backend = backend, .stamp = stamp};
 	if (backend < m->backends_cap && m->backends[backend].state >> 16 == stamp)
-		i = find(x->api->d.registry, service, m->backends[backend].instance);
+		i = find(x->api, backend, service);
 	k->used = i != NULL;
 	snprintf(k->region, sizeof(k->region), "%s", i ? wm_selection_place(i, "region") : "");
 	snprintf(k->zone, sizeof(k->zone), "%s", i ? wm_selection_place(i, "zone") : "");
