@@ -108,6 +108,8 @@ Test(api_query, what_is_wrong_is_refused_by_name)
 	static const struct {
 		const char *body, *text;
 	} all[] = {
+		{"{\"ID\":\"x\",\"Service\":{\"Service\":\"a\"}}",
+		 "ID must be empty when creating a new prepared query"},
 		{"{\"Name\":\"a\"}", "Must provide a Service name to query"},
 		{"{\"Service\":{\"Service\":\"a\"},\"Colour\":1}",
 		 "Request decode failed: json: unknown field \"Colour\""},

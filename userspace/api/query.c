@@ -148,10 +148,13 @@ static int refuse(struct wm_err *e, const char *field, const char *value, const 
 			  allowed);
 }
 
-static int judge(const struct raw *r, struct wm_err *e)
+static int judge(const struct raw *r, bool made, struct wm_err *e)
 {
 	int64_t ns;
 
+	if (made && set(r->id))
+		return wm_err_set(e, WM_E_INVALID,
+				  "ID must be empty when creating a new prepared query");
 	if (set(r->type) && strcmp(r->type, "name_prefix_match") != 0)
 		return refuse(e, "Template.Type", r->type, "name_prefix_match");
 	if (set(r->regexp))
@@ -178,26 +181,7 @@ static void take(struct raw *r, const char *key)
 	p->query.only_passing = r->only_passing;
 }
 
-/* Names are asked for: there is one query of each. */
-static int judge_name(const struct wm_registry *r, const struct wm_policy *p, struct wm_err *e)
-{
-	const struct wm_policy *o;
-	size_t pos = 0;
-
-	while ((o = wm_registry_next_policy(r, &pos))) {
-		if (!wm_policy_is_query(o) || strcmp(o->query.id, p->query.id) == 0 ||
-		    o->query.prefix != p->query.prefix || (!*p->query.name && !p->query.prefix))
-			continue;
-		if (strcasecmp(o->query.name, p->query.name) == 0)
-			return wm_err_set(e, WM_E_INVALID,
-					  "Name: \"%.64s\" is not allowed: it is that of the query "
-					  "%s",
-					  p->query.name, o->query.id);
-	}
-	return 0;
-}
-
-static int decode(const char *body, size_t len, const char *key, struct wm_decoded *mem,
+static int decode(const char *body, size_t len, const char *key, bool made, struct wm_decoded *mem,
 		  struct wm_policy_draft *ret, struct wm_err *e)
 {
 	struct decoder d = {.mem = mem, .e = e};
@@ -211,7 +195,7 @@ static int decode(const char *body, size_t len, const char *key, struct wm_decod
 	if (!err)
 		err = wm_dec_fields(&d, fields, WM_ARRAY_LEN(fields), mem->root, &r);
 	if (!err)
-		err = judge(&r, e);
+		err = judge(&r, made, e);
 	if (err)
 		return err;
 	take(&r, key);
@@ -239,9 +223,7 @@ static void write_query(struct wm_call *c, const char *key, bool made)
 	}
 	wm_policy_draft_init(&d, key);
 	body = wm_http_body(c->req, &len);
-	e.code = decode(body, len, key, mem, &d, &e);
-	if (!e.code)
-		e.code = judge_name(c->api->d.registry, &d.p, &e);
+	e.code = decode(body, len, key, made, mem, &d, &e);
 	if (e.code)
 		wm_answer_err(c, &e);
 	else
