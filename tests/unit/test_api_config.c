@@ -168,6 +168,44 @@ Test(api_config, writers_of_two_kinds_do_not_undo_each_other)
 	cr_assert_eq(get(C "/service-splitter/web"), 200);
 }
 
+Test(api_config, of_many_writers_of_one_service_none_is_refused)
+{
+	enum { WRITERS = 40 };
+	struct client all[WRITERS];
+	char body[96];
+
+	for (unsigned n = 0; n < WRITERS; n++)
+		client_open(&all[n]);
+	for (unsigned n = 0; n < WRITERS; n++) {
+		snprintf(body, sizeof(body),
+			 "{\"Kind\":\"service-defaults\",\"Name\":\"web\",\"Protocol\":\"p%u\"}",
+			 n);
+		client_send(&all[n], "PUT", C, body);
+	}
+	for (unsigned n = 0; n < WRITERS; n++) {
+		UNTIL(client_has(&all[n]));
+		cr_expect_str_eq(all[n].body, "true");
+		client_close(&all[n]);
+	}
+}
+
+/* It began with another's name, which is as long as one may be, and took that one's entry away. */
+Test(api_config, who_deletes_a_name_that_is_too_long_deletes_nothing)
+{
+	char name[257], body[512], path[512];
+
+	memset(name, 'n', 255);
+	name[255] = name[256] = '\0';
+	snprintf(body, sizeof(body), "{\"Kind\":\"service-defaults\",\"Name\":\"%s\"}", name);
+	written(body);
+	snprintf(path, sizeof(path), C "/service-defaults/%sx", name);
+	cr_expect_eq(delete (path), 400);
+	path[strlen(path) - 1] = '\0';
+	cr_expect_eq(get(path), 200, "%s", one.body);
+	cr_expect_eq(delete (path), 200);
+	cr_expect_eq(get(path), 404);
+}
+
 Test(api_config, what_has_no_meaning_is_refused_by_name)
 {
 	static const struct {

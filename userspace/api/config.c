@@ -197,6 +197,16 @@ static void begin(struct wm_call *c, struct wm_decoded *mem, const struct wm_con
 	free(x);
 }
 
+/* One that is cut would be another's. @return false: answered. */
+static bool fits(struct wm_call *c, const char *name)
+{
+	if (strlen(name) <= WM_SERVICE_NAME_MAX)
+		return true;
+	wm_answer_text(c, 400, "Name: \"%.64s\" is not allowed: at most %d octets are", name,
+		       WM_SERVICE_NAME_MAX);
+	return false;
+}
+
 void wm_config_put(struct wm_call *c)
 {
 	struct wm_config_body b;
@@ -207,12 +217,9 @@ void wm_config_put(struct wm_call *c)
 
 	body = wm_http_body(c->req, &len);
 	e.code = wm_decode_config(body, len, &mem, &b, &e);
-	if (!e.code && strlen(b.name) > WM_SERVICE_NAME_MAX)
-		e.code = wm_err_set(&e, WM_E_INVALID,
-				    "Name: \"%.64s\" is not allowed: at most %d octets are", b.name,
-				    WM_SERVICE_NAME_MAX);
-	if (e.code) {
+	if (e.code)
 		wm_answer_err(c, &e);
+	if (e.code || !fits(c, b.name)) {
 		wm_decoded_free(mem);
 		return;
 	}
@@ -223,6 +230,6 @@ void wm_config_delete(struct wm_call *c)
 {
 	struct wm_config_body b = {.name = c->params[1]};
 
-	if (read_kind(c, &b.kind))
+	if (read_kind(c, &b.kind) && fits(c, b.name))
 		begin(c, NULL, &b);
 }
