@@ -215,6 +215,9 @@ Test(api_config, what_has_no_meaning_is_refused_by_name)
 		 "Kind: \"proxy-defaults\" is not allowed: service-resolver, service-splitter, "
 		 "service-defaults"},
 		{"{\"Kind\":\"service-resolver\"}", "Name is required"},
+		{"{\"Kind\":\"service-resolver\",\"Name\":\"*\"}",
+		 "Name: \"*\" is not allowed: the name of one service, there are no entries for "
+		 "all"},
 		{"{\"Kind\":\"service-resolver\",\"Name\":\"w\",\"Colour\":1}",
 		 "Request decode failed: json: unknown field \"Colour\""},
 		{"{\"Kind\":\"service-resolver\",\"Name\":\"w\",\"ConnectTimeout\":\"5s\"}",

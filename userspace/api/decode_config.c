@@ -580,6 +580,9 @@ int wm_decode_config(const char *body, size_t len, struct wm_decoded **ret,
 	ret_body->name = err ? NULL : text_of(mem->root, "Name");
 	if (!err && !set(ret_body->name))
 		err = wm_err_set(e, WM_E_INVALID, "Name is required");
+	else if (!err && strcmp(ret_body->name, "*") == 0)
+		err = refuse(&d, "Name", "*",
+			     "the name of one service, there are no entries for all");
 	if (err) {
 		wm_decoded_free(mem);
 		return err;
