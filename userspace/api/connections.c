@@ -146,6 +146,23 @@ static uint32_t put_rows(struct wm_json *j, struct page *p, const struct wm_conn
 	return from;
 }
 
+/* @return false: answered, nobody has ?service. */
+static bool read_service(struct wm_call *c, struct page *p)
+{
+	char name[WM_SERVICE_NAME_MAX + 1];
+
+	if (!p->service)
+		return true;
+	snprintf(name, sizeof(name), "%s", p->service);
+	for (char *at = name; *at; at++)
+		*at = (char)(*at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
+	p->set = wm_tables_set_of(c->api->d.tables, name);
+	if (p->set >= 0 || wm_registry_service(c->api->d.registry, name))
+		return true;
+	wm_answer_text(c, 404, "unknown service: %.64s", p->service);
+	return false;
+}
+
 void wm_native_connections(struct wm_call *c)
 {
 	struct page p = {.api = c->api,
@@ -155,7 +172,6 @@ void wm_native_connections(struct wm_call *c)
 	uint32_t cap = 0, from;
 	const struct wm_connection *all =
 		c->api->d.plane ? wm_plane_connections(c->api->d.plane, &cap) : NULL;
-	char name[WM_SERVICE_NAME_MAX + 1];
 	struct wm_json j;
 
 	if (!all) {
@@ -163,17 +179,11 @@ void wm_native_connections(struct wm_call *c)
 		return;
 	}
 	if (!wm_params_number(c, "limit", 1, ROWS_MAX, &limit) ||
-	    !wm_params_number(c, "after", 0, cap, &after)) {
+	    !wm_params_number(c, "after", 0, cap, &after) || !read_service(c, &p)) {
 		wm_plane_connections_done(c->api->d.plane);
 		return;
 	}
 	p.m = wm_tables_memory(c->api->d.tables);
-	if (p.service) {
-		snprintf(name, sizeof(name), "%s", p.service);
-		for (char *at = name; *at; at++)
-			*at = (char)(*at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
-		p.set = wm_tables_set_of(c->api->d.tables, name);
-	}
 	wm_answer_begin(c, &j);
 	wm_json_open(&j, '{');
 	wm_json_kopen(&j, "connections", '[');
