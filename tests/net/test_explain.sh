@@ -32,6 +32,8 @@ check "the odds are the weights" "w1=60 w2=20 w3=20" "$(odds)"
 check "the steps" "name program destination policy outcome" "$(ask_of web '[.steps[].step] | join(" ")')"
 matches "for people" "(59|60)\.[0-9]+ % +w1 +n1 +127\.1\.0\.1:8080 +3 +up" "$(explain web)"
 matches "the name that DNS chooses for" "DNS chooses among them" "$(explain web.service.mesh.internal)"
+check "a name without the domain" "$V4" "$(ask_of web.virtual .address)"
+matches "what is wanted of a name" "unknown name: none; a service, SUBSET.SERVICE, a name below mesh.internal" "$(explain none 2>&1)"
 check "and its verdict" "chosen by DNS" "$(ask_of web.service.mesh.internal .verdict)"
 
 # --- who dials

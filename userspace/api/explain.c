@@ -240,7 +240,16 @@ static bool resolve(struct explanation *x)
 		return true;
 	}
 	if (!wm_registry_service(x->api->d.registry, x->name)) {
-		wm_answer_text(x->call, 404, "unknown name: %.64s", x->name);
+		snprintf(virtual, sizeof(virtual), "%s.%s", x->name, x->api->d.domain);
+		n = t ? wm_tables_name_of(t, virtual) : NULL;
+		if (n) {
+			by_entry(x, virtual, n);
+			return true;
+		}
+		wm_answer_text(x->call, 404,
+			       "unknown name: %.64s; a service, SUBSET.SERVICE, a name below %s, "
+			       "with or without that, or an address is wanted",
+			       x->name, x->api->d.domain);
 		return false;
 	}
 	say(x, "name", "%s is a service, but stands in no table: %s", x->name,
