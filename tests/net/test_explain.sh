@@ -73,6 +73,12 @@ for u in 1001 1002 1003; do
 		inside setpriv --reuid=$u --clear-groups -- curl -s --max-time 5 "http://$V4/"
 	done | grep -o '^w[0-9]' | sort | uniq -c | awk '{print $2"="$1}' | xargs)"
 done
+policy '{"affinity": {"key": "uid", "timeout": "1m"}}'
+client_of() { explain -j web "$@" | jq -r '.steps[] | select(.step == "client") | .text'; }
+matches "affinity of whom nothing is known" "told apart by uid, .* until 60 s after .*: who dials is not known" "$(client_of)"
+matches "of a client that has none" ": this one has none" "$(client_of --uid 1004)"
+has=$(inside setpriv --reuid=1004 --clear-groups -- curl -s --max-time 20 "http://$V4/" | grep -o '^w[0-9]')
+matches "of one that has" ": this one has $has for [1-5][0-9] s more" "$(client_of --uid 1004)"
 matches "a user that cannot be" "^waymarkctl: --uid: a number from 0 to 4294967295 is wanted$" "$(explain web --uid 4294967296 2>&1)"
 code -X PUT "$API/v1/agent/check/fail/ttl-w1" >/dev/null
 check "direct again" 200 "$(operator_code -X PUT "$API/v1/waymark/policies/web" -d '{"balance": "direct"}')"

@@ -407,6 +407,54 @@ static void say_spec(struct explanation *x)
 		    s->publish_not_ready ? "who is not ready is dialled, " : "");
 }
 
+static const struct wm_instance *instance_of(const struct explanation *x, uint32_t backend)
+{
+	uint64_t hash = wm_tables_memory(x->api->d.tables)->backends[backend].instance;
+
+	for (unsigned t = 0; t < x->choice.count; t++)
+		for (unsigned n = 0; n < x->choice.tiers[t].count; n++)
+			if (x->choice.tiers[t].members[n]->hash == hash)
+				return x->choice.tiers[t].members[n];
+	return NULL;
+}
+
+static bool key_of(const struct explanation *x, uint32_t hash_on, uint64_t *ret)
+{
+	const struct client *c = &x->client;
+
+	*ret = hash_on == WM_HASH_ON_NETNS    ? (c->netns ? c->netns : wm_plane_home())
+	       : hash_on == WM_HASH_ON_CGROUP ? c->cgroup
+	       : hash_on == WM_HASH_ON_UID    ? (uint64_t)c->uid
+					      : 0;
+	return hash_on == WM_HASH_ON_UID ? c->uid >= 0 : *ret != 0;
+}
+
+/* Whom has the client been with, and does it stay there? */
+static void say_affinity(struct explanation *x)
+{
+	const struct wm_table_head *h = &x->odds.table.head;
+	uint32_t by = h->flags & WM_HEAD_AFFINITY, backend;
+	const struct wm_instance *i;
+	char had[WM_INSTANCE_ID_MAX + 64] = "";
+	uint64_t key, left_ns;
+
+	if (!by || by - 1 == WM_HASH_ON_SOCKET || !h->affinity_s)
+		return;
+	if (!key_of(x, by - 1, &key)) {
+		snprintf(had, sizeof(had), "who dials is not known");
+	} else if (!wm_plane_kept(x->api->d.plane, x->set, key, &backend, &left_ns)) {
+		snprintf(had, sizeof(had), "this one has none");
+	} else {
+		i = instance_of(x, backend);
+		snprintf(had, sizeof(had), "this one has %s for %llu s more", i ? i->id : "one",
+			 (unsigned long long)(left_ns / WM_NS_PER_S));
+	}
+	say(x, "client",
+	    "affinity: told apart by %s, clients keep their instance while it is usable, until "
+	    "%u s after their last connection: %s. The odds are of one that has none",
+	    wm_policy_word("affinity", "key", by), h->affinity_s, had);
+}
+
 static void say_policy(struct explanation *x)
 {
 	const struct wm_table_head *h = &x->odds.table.head;
@@ -428,17 +476,7 @@ static void say_policy(struct explanation *x)
 	if (h->balance == WM_BALANCE_MAGLEV)
 		say(x, "client", "clients are told apart by %s",
 		    wm_policy_word("", "hash_on", h->hash_on));
-}
-
-static bool key_of(const struct explanation *x, uint32_t hash_on, uint64_t *ret)
-{
-	const struct client *c = &x->client;
-
-	*ret = hash_on == WM_HASH_ON_NETNS    ? (c->netns ? c->netns : wm_plane_home())
-	       : hash_on == WM_HASH_ON_CGROUP ? c->cgroup
-	       : hash_on == WM_HASH_ON_UID    ? (uint64_t)c->uid
-					      : 0;
-	return hash_on == WM_HASH_ON_UID ? c->uid >= 0 : *ret != 0;
+	say_affinity(x);
 }
 
 static void say_outcome(struct explanation *x)
@@ -506,17 +544,6 @@ static int choose(struct explanation *x)
 
 /* --- the answer ---------------------------------------------------------------------------------
  */
-static const struct wm_instance *instance_of(const struct explanation *x, uint32_t backend)
-{
-	uint64_t hash = wm_tables_memory(x->api->d.tables)->backends[backend].instance;
-
-	for (unsigned t = 0; t < x->choice.count; t++)
-		for (unsigned n = 0; n < x->choice.tiers[t].count; n++)
-			if (x->choice.tiers[t].members[n]->hash == hash)
-				return x->choice.tiers[t].members[n];
-	return NULL;
-}
-
 static const char *state_of(uint32_t state)
 {
 	static const char *const names[] = {[WM_STATE_FREE] = "free",
