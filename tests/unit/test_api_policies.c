@@ -307,6 +307,51 @@ Test(api_policies, explain_shows_what_happens_where_nobody_is_usable)
 	cr_expect_str_eq(explained(E("web")), "all web  1.000: a=0.500 b=0.000 c=0.500; chosen");
 }
 
+Test(api_policies, targets_of_nobody_are_warned_of)
+{
+	must_put("/v1/agent/service/register", "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":80}");
+	must_put("/v1/agent/service/register", "{\"ID\":\"d1\",\"Name\":\"db\",\"Port\":80,"
+					       "\"Locality\":{\"Region\":\"US\"}}");
+	cr_assert_eq(put(P "/db", "{\"subsets\":{\"V1\":\"Service.ID == d1\"}}"), 200);
+	cr_assert_eq(put(P "/web", "{\"failover\":[{\"region\":\"us\"},{\"service\":\"db\","
+				   "\"region\":\"us\"},{\"service\":\"db\",\"subset\":\"v2\"},"
+				   "{\"service\":\"db\",\"subset\":\"v1\"}]}"),
+		     200, "%s", one.body);
+	cr_expect_str_eq(one.body,
+			 "{\"warnings\":[\"failover[0].region: no instance is in \\\"us\\\" now\","
+			 "\"failover[2].subset: \\\"db\\\" has no subset \\\"v2\\\" now\"]}");
+	cr_assert_eq(put(P "/web", "{\"redirect\":{\"service\":\"db\",\"region\":\"eu\"}}"), 200);
+	cr_expect_str_eq(one.body,
+			 "{\"warnings\":[\"redirect.region: no instance is in \\\"eu\\\" now\"]}");
+	cr_assert_eq(put(P "/web", "{\"split\":[{\"percent\":100,\"service\":\"db\",\"subset\":"
+				   "\"v3\"}]}"),
+		     200);
+	cr_expect_str_eq(one.body, "{\"warnings\":[\"split[0].subset: \\\"db\\\" has no subset "
+				   "\\\"v3\\\" now\"]}");
+}
+
+/* What is refused at each connect() since. */
+Test(api_policies, redirects_in_a_circle_are_warned_of)
+{
+	char path[64], body[64];
+
+	for (int i = 0; i < 11; i++) {
+		snprintf(body, sizeof(body), "{\"ID\":\"s%d\",\"Name\":\"s%d\",\"Port\":80}", i, i);
+		must_put("/v1/agent/service/register", body);
+	}
+	for (int i = 9; i > 0; i--) { /* s1 -> s2 ... -> s9 -> s10 are nine */
+		snprintf(path, sizeof(path), P "/s%d", i);
+		snprintf(body, sizeof(body), "{\"redirect\":{\"service\":\"S%d\"}}", i + 1);
+		cr_assert_eq(put(path, body), 200, "%s", one.body);
+		cr_expect_eq(!strstr(one.body, "nobody is chosen"), i > 1, "%s", one.body);
+	}
+	cr_assert_eq(put(P "/s10", "{\"redirect\":{\"service\":\"s9\"}}"), 200);
+	cr_expect_str_eq(one.body, "{\"warnings\":[\"redirect: it leads back here, or through more "
+				   "than 8 services, by \\\"s9\\\": nobody is chosen\"]}");
+	cr_assert_eq(put(P "/s10", "{\"redirect\":{\"service\":\"s10\",\"region\":\"eu\"}}"), 200);
+	cr_expect(!strstr(one.body, "nobody is chosen"), "its own of a region: %s", one.body);
+}
+
 Test(api_policies, nearest_to_nowhere_is_warned_of)
 {
 	struct wm_node *n;
@@ -320,7 +365,14 @@ Test(api_policies, nearest_to_nowhere_is_warned_of)
 	body_is(P "/web/explain", "\"notes\":[\"all are as near: neither region nor zone of this ");
 	cr_assert_eq(put(P "/web", "{\"select\":\"nearest\",\"nearest\":{\"region\":\"eu\"}}"),
 		     200);
+	cr_expect_str_eq(one.body, "{\"warnings\":[\"nearest.region: no instance is in "
+				   "\\\"eu\\\" now\"]}");
+	must_put("/v1/agent/service/register", "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":80,"
+					       "\"Locality\":{\"Region\":\"EU\"}}");
+	cr_assert_eq(put(P "/web", "{\"select\":\"nearest\",\"nearest\":{\"region\":\"eu\"}}"),
+		     200);
 	cr_expect_str_eq(one.body, "{\"warnings\":[]}");
+	must_put("/v1/agent/service/register", "{\"ID\":\"w1\",\"Name\":\"web\",\"Port\":80}");
 	/* round trips are enough */
 	cr_assert_eq(put("/v1/catalog/register",
 			 "{\"Node\":\"far\",\"Address\":\"10.9.0.1\",\"Service\":{\"ID\":\"w2\","

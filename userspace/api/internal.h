@@ -406,6 +406,9 @@ void wm_answer_policies(struct wm_call *c, bool queries,
 			void (*put)(struct wm_json *j, const struct wm_policy *p));
 /** Does dns.only_passing keep connections from who has a warning? */
 bool wm_only_passing(const struct wm_api *a);
+/** Why a policy of balance custom chooses by weight on this node. @return static text; NULL: it
+ * does not, or is of another balance. */
+const char *wm_policy_idle(const struct wm_api *a, const struct wm_policy *p);
 /** What may not be meant in a policy that is written, as the JSON that answers it; for free().
  *  @return NULL without memory. */
 char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const struct wm_policy *p);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* --- reading ------------------------------------------------------------------------------------
  */
@@ -183,14 +184,105 @@ static void warn_nearest(struct wm_json *j, const struct wm_registry *r, const s
 			  "(node.meta), nor a round trip to another: here all are as near");
 }
 
-/* What is kept and shown, and decides nothing yet. */
-static void warn_idle(struct wm_json *j, const struct wm_api *a, const struct wm_policy *p)
+/* Is anybody of the service there? @p field: that says so. */
+static void warn_place(struct wm_json *j, const struct wm_service *of, const char *field,
+		       const char *key, const char *place)
+{
+	char text[256];
+
+	if (!*place)
+		return;
+	for (unsigned i = 0; i < of->instances_count; i++)
+		if (strcasecmp(wm_selection_place(of->instances[i], key), place) == 0)
+			return;
+	snprintf(text, sizeof(text), "%s.%s: no instance is in \"%.128s\" now", field, key, place);
+	wm_json_string(j, text);
+}
+
+/* Has the target anybody? A service that is not there is told of as such, a subset of the policy's
+ * own is among its subsets. */
+static void warn_target(struct wm_json *j, const struct wm_registry *r, const struct wm_policy *p,
+			const char *field, const char *service, const char *subset,
+			const char *region)
+{
+	bool own = !*service || strcasecmp(service, p->service) == 0;
+	const struct wm_service *of = wm_registry_service(r, own ? p->service : service);
+	const struct wm_policy *theirs = own ? p : wm_registry_policy(r, service);
+	char text[256];
+
+	if (!of)
+		return;
+	warn_place(j, of, field, "region", region);
+	if (own || !*subset)
+		return;
+	for (uint32_t n = 0; theirs && n < theirs->subsets_count; n++)
+		if (strcasecmp(theirs->subsets[n].name, subset) == 0)
+			return;
+	snprintf(text, sizeof(text), "%s.subset: \"%.64s\" has no subset \"%.64s\" now", field,
+		 service, subset);
+	wm_json_string(j, text);
+}
+
+/* Does it lead back here, or through more services than are followed? */
+static void warn_circle(struct wm_json *j, const struct wm_registry *r, const struct wm_policy *p)
+{
+	const char *from = p->service, *to = p->redirect.service;
+	const struct wm_policy *next;
+	char text[256];
+
+	for (unsigned hops = 1; *to && strcasecmp(to, from) != 0; hops++) {
+		if (hops <= WM_SELECTION_HOPS_MAX && strcasecmp(to, p->service) != 0) {
+			next = wm_registry_policy(r, to);
+			from = to;
+			to = next ? next->redirect.service : "";
+			continue;
+		}
+		snprintf(text, sizeof(text),
+			 "redirect: it leads back here, or through more than %d services, by "
+			 "\"%.64s\": nobody is chosen",
+			 WM_SELECTION_HOPS_MAX, from);
+		wm_json_string(j, text);
+		return;
+	}
+}
+
+static void warn_targets(struct wm_json *j, const struct wm_registry *r, const struct wm_policy *p)
+{
+	char field[32];
+
+	warn_target(j, r, p, "redirect", p->redirect.service, p->redirect.subset,
+		    p->redirect.region);
+	for (uint32_t n = 0; n < p->splits_count; n++) {
+		snprintf(field, sizeof(field), "split[%u]", n);
+		warn_target(j, r, p, field, p->splits[n].service, p->splits[n].subset, "");
+	}
+	for (uint32_t n = 0; n < p->failover_count; n++) {
+		snprintf(field, sizeof(field), "failover[%u]", n);
+		warn_target(j, r, p, field, p->failover[n].service, p->failover[n].subset,
+			    p->failover[n].region);
+	}
+}
+
+const char *wm_policy_idle(const struct wm_api *a, const struct wm_policy *p)
 {
 	const char *loaded = a->d.tables ? wm_tables_policy(a->d.tables)->custom : NULL;
 
-	if (p->balance == WM_BALANCE_CUSTOM && (!loaded || strcmp(p->custom, loaded) != 0))
-		wm_json_string(j, "custom: kernel.custom of this node is no file of that name, it "
-				  "chooses by weight");
+	if (p->balance != WM_BALANCE_CUSTOM)
+		return NULL;
+	if (!loaded || strcmp(p->custom, loaded) != 0)
+		return "custom: kernel.custom of this node is no file of that name, it chooses by "
+		       "weight";
+	return a->d.plane && wm_plane_custom_refused(a->d.plane)
+		       ? "custom: the file of kernel.custom was refused, waymarkctl status says "
+			 "why: this node chooses by weight"
+		       : NULL;
+}
+
+/* What is kept and shown, and decides nothing yet. */
+static void warn_idle(struct wm_json *j, const struct wm_api *a, const struct wm_policy *p)
+{
+	if (wm_policy_idle(a, p))
+		wm_json_string(j, wm_policy_idle(a, p));
 	if (p->balance == WM_BALANCE_PEAK_EWMA && !wm_plane_sees_outcomes(a->d.plane))
 		wm_json_string(j, "balance: peak_ewma goes by open connections, as this node does "
 				  "not see how connects end");
@@ -209,6 +301,7 @@ char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const str
 	wm_json_kopen(&j, "warnings", '[');
 	warn_service(&j, r, "service", p->service);
 	warn_service(&j, r, "redirect", p->redirect.service);
+	warn_circle(&j, r, p);
 	for (uint32_t n = 0; n < p->splits_count; n++)
 		warn_service(&j, r, "split", p->splits[n].service);
 	for (uint32_t n = 0; n < p->failover_count; n++)
@@ -220,6 +313,11 @@ char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const str
 		warn_subsets(&j, s, p, of);
 	if (of)
 		warn_ports(&j, p, of);
+	if (of && p->select == WM_SELECT_NEAREST) {
+		warn_place(&j, of, "nearest", "region", p->nearest.region);
+		warn_place(&j, of, "nearest", "zone", p->nearest.zone);
+	}
+	warn_targets(&j, r, p);
 	wm_json_close(&j, ']');
 	wm_json_close(&j, '}');
 	wm_json_done(&j);
