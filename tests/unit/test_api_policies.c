@@ -110,6 +110,9 @@ Test(api_policies, each_refusal_names_field_value_and_what_is_allowed)
 			     all[n].body, one.body, all[n].text);
 	}
 	cr_assert_eq(get(P "/web"), 404, "nothing of it was written");
+	cr_expect_eq(put(P "/we%ffb", "{}"), 400);
+	cr_expect_str_eq(one.body, "service: \"we\\xffb\" is not allowed: UTF-8 is");
+	cr_expect_eq(put(P "/w%c3%a9b", "{}"), 200, "%s", one.body);
 }
 
 Test(api_policies, cas_is_by_the_modify_index)

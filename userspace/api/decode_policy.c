@@ -5,6 +5,8 @@
 
 #include "decode_internal.h"
 #include "userspace/base/duration.h"
+#include "userspace/base/plain.h"
+#include "userspace/base/utf8.h"
 
 #include <errno.h>
 #include <math.h>
@@ -346,10 +348,16 @@ static int get_policy(struct decoder *d, json_t *v, struct wm_policy_draft *to)
 int wm_decode_policy(const char *body, size_t len, const char *service, struct wm_decoded **ret,
 		     struct wm_policy_draft *ret_draft, struct wm_err *e)
 {
-	struct wm_decoded *mem = calloc(1, sizeof(*mem));
-	struct decoder d = {.mem = mem, .e = e};
+	struct wm_decoded *mem;
+	struct decoder d = {.e = e};
+	char plain[SHOWN + 1];
 	int err;
 
+	if (service && !wm_utf8_valid(service)) /* of a path or a file's name: JSON has none */
+		return wm_err_set(e, WM_E_INVALID, "service: \"%s\" is not allowed: UTF-8 is",
+				  wm_plain(service, plain, sizeof(plain)));
+	mem = calloc(1, sizeof(*mem));
+	d.mem = mem;
 	if (!mem)
 		return wm_err_set(e, -ENOMEM, "Out of memory; nothing was changed");
 	wm_policy_draft_init(ret_draft, service ? service : "");
