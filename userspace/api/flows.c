@@ -24,6 +24,7 @@
 #define TICK_MS	     1000	/* what the kernel dropped is looked at */
 #define ALIVE_TICKS  15		/* a comment after so many: proxies cut silence at 30 s and more */
 #define KNOWN	     256	/* backends, and cgroups, whose names are kept; a power of two */
+#define CGROUP_MAX   511	/* octets of a cgroup's path: of pods they are long */
 
 static const char *const verdicts[WM_FLOW_COUNT] = {[WM_FLOW_PICKED] = "picked",
 						    [WM_FLOW_REFUSED] = "refused",
@@ -38,7 +39,7 @@ struct known_backend {
 };
 struct known_cgroup {
 	uint64_t id;
-	char path[512]; /* of pods they are long */
+	char path[CGROUP_MAX + 1];
 };
 
 struct watcher {
@@ -47,7 +48,7 @@ struct watcher {
 	struct wm_buf text;		       /* of this turn */
 	uint64_t dropped;		       /* since it was told */
 	char service[WM_SERVICE_NAME_MAX + 1]; /* "": all */
-	char cgroup[256];		       /* it and what is below; "": all */
+	char cgroup[CGROUP_MAX + 1];	       /* it and what is below; "": all */
 	unsigned verdict;		       /* 0: all */
 	TAILQ_ENTRY(watcher) entry;
 };
@@ -359,14 +360,24 @@ static int start(struct wm_flow_streams *x)
 	return r;
 }
 
+/* @return false: it is longer than any is, and answered. */
+static bool read_text(struct wm_call *c, const char *key, char *to, size_t cap)
+{
+	const char *text = wm_http_query(c->req, key);
+
+	if ((size_t)snprintf(to, cap, "%s", text ? text : "") < cap)
+		return true;
+	wm_answer_text(c, 400, "%s: at most %zu octets", key, cap - 1);
+	return false;
+}
+
 static bool read_filter(struct wm_call *c, struct watcher *w)
 {
-	const char *service = wm_http_query(c->req, "service");
-	const char *cgroup = wm_http_query(c->req, "cgroup");
 	const char *verdict = wm_http_query(c->req, "verdict");
 
-	snprintf(w->service, sizeof(w->service), "%s", service ? service : "");
-	snprintf(w->cgroup, sizeof(w->cgroup), "%s", cgroup ? cgroup : "");
+	if (!read_text(c, "service", w->service, sizeof(w->service)) ||
+	    !read_text(c, "cgroup", w->cgroup, sizeof(w->cgroup)))
+		return false;
 	for (size_t n = strlen(w->cgroup); n > 1 && w->cgroup[n - 1] == '/'; n--)
 		w->cgroup[n - 1] = '\0';
 	for (unsigned v = 1; verdict && *verdict && v < WM_FLOW_COUNT; v++)
