@@ -698,6 +698,25 @@ Test(api, many_writes_at_once_share_commits)
 /* --- native ------------------------------------------------------------------------------------
  */
 
+Test(api, shares_are_as_the_policy_says)
+{
+	const json_t *b;
+	json_t *v;
+
+	must_put(REGISTER, "{\"ID\":\"w1\",\"Name\":\"web\",\"Address\":\"10.0.0.1\",\"Port\":80}");
+	must_put(REGISTER, "{\"ID\":\"w2\",\"Name\":\"web\",\"Address\":\"10.0.0.2\",\"Port\":80}");
+	cr_assert_eq(put("/v1/waymark/policies/web", "{\"subsets\":{\"two\":\"Service.ID == "
+						     "\\\"w2\\\"\"},\"default_subset\":\"two\"}"),
+		     200);
+	cr_assert_eq(get("/v1/waymark/resolve/web"), 200);
+	v = json_loads(one.body, 0, NULL);
+	b = json_object_get(v, "backends");
+	for (size_t i = 0; i < 2; i++)
+		cr_assert_eq(json_number_value(json_object_get(json_array_get(b, i), "share")),
+			     (double)i);
+	json_decref(v);
+}
+
 Test(api, native_resolve_and_services)
 {
 	json_t *v, *b;

@@ -387,33 +387,6 @@ static const char *state_str(uint32_t state)
 	}
 }
 
-/* Shares of the picks by the backends' indexes, as the alias table has them: a slot keeps some of
- * its draws and gives the rest to its alias; draws that hit a backend that is not up are drawn
- * again. The caller frees them. @return NULL: without memory. */
-static double *shares_of(const struct wm_table_memory *m, const struct wm_table *t)
-{
-	const struct wm_slot *slots = &m->slots[t->head.first];
-	double *share = calloc(m->backends_cap, sizeof(*share)), up = 0;
-
-	if (!share)
-		return NULL;
-	for (uint32_t i = 0; i < t->count; i++) {
-		double keep = slots[i].keep / 4294967295.0;
-
-		share[slots[i].backend] += keep / t->count;
-		share[slots[i].alias] += (1 - keep) / t->count;
-	}
-	for (uint32_t i = 0; i < t->count; i++) {
-		if ((m->backends[slots[i].backend].state & WM_STATE_MASK) == WM_STATE_UP)
-			up += share[slots[i].backend];
-		else
-			share[slots[i].backend] = 0;
-	}
-	for (uint32_t i = 0; i < t->count && up > 0; i++)
-		share[slots[i].backend] /= up;
-	return share;
-}
-
 /* A service and what the tables have of it. */
 struct shown {
 	const struct wm_service *service;
@@ -452,6 +425,34 @@ static bool find_backend(const struct wm_tables *t, const struct wm_instance *i,
 			return true;
 	}
 	return n;
+}
+
+/* Shares of new connections by the backends' indexes, as the service's policy has them. The caller
+ * frees them. @return NULL: without memory. */
+static double *shares_of(const struct wm_api *a, const struct wm_service *s)
+{
+	double *share = calloc(wm_tables_memory(a->d.tables)->backends_cap, sizeof(*share));
+	struct wm_selection c;
+	struct wm_outcome outcome;
+	uint32_t at = 0;
+
+	if (!share || wm_selection_make(a->d.registry, s->name, "", wm_only_passing(a), &c)) {
+		free(share);
+		return NULL;
+	}
+	wm_outcome_of(&c, &outcome);
+	for (unsigned t = 0; t < c.count; t++) {
+		struct wm_shares o = wm_shares_begin(&c, t, &outcome);
+
+		for (unsigned n = 0; n < c.tiers[t].count; n++) {
+			double of = wm_shares_next(&o, c.tiers[t].members[n]);
+
+			if (find_backend(a->d.tables, c.tiers[t].members[n], &at))
+				share[at] += of;
+		}
+	}
+	wm_selection_done(&c);
+	return share;
 }
 
 static void put_backend(struct wm_json *j, const struct shown *v, const struct wm_instance *i)
@@ -599,7 +600,7 @@ void wm_native_resolve(struct wm_call *c)
 	}
 	v = show(c->api, s);
 	v.detail = true;
-	v.shares = v.in_tables ? shares_of(wm_tables_memory(v.tables), &v.table) : NULL;
+	v.shares = v.in_tables ? shares_of(c->api, s) : NULL;
 	wm_answer_begin(c, &j);
 	if (v.in_tables && !v.shares)
 		wm_answer_text(c, 503, "Out of memory");
