@@ -410,6 +410,22 @@ Test(native, resolve_chooses_as_connect_does)
 	cr_assert_str_eq(member(RESOLVE "web", "left_out_count"), "0");
 }
 
+/* Who is down is among those that are asked, and has its share. */
+Test(native, resolve_has_the_shares_of_a_panic)
+{
+	unsigned shares = 0;
+
+	three_of_web("{\"panic_threshold\":60}");
+	must_put("/v1/agent/service/maintenance/a?enable=true", NULL);
+	cr_assert_eq(get(RESOLVE "web"), 200);
+	cr_assert(strstr(one.body, "\"share\":0.5"), "two of three are enough: %s", one.body);
+	must_put("/v1/agent/service/maintenance/b?enable=true", NULL);
+	cr_assert_eq(get(RESOLVE "web"), 200);
+	for (const char *at = one.body; (at = strstr(at, "\"share\":0.333")); at++)
+		shares++;
+	cr_assert_eq(shares, 3, "%s", one.body);
+}
+
 Test(native, resolve_knows_subsets_redirects_and_tiers)
 {
 	three_of_web("{\"subsets\":{\"v1\":\"\\\"v1\\\" in Service.Tags\","

@@ -32,7 +32,8 @@ struct choice {
 	const char *service, *subset, *tag; /* "": any */
 	struct candidate *all;		    /* by instance */
 	unsigned count, usable, chosen;
-	double odds; /* of the usable ones together */
+	double odds; /* of those who may be chosen together */
+	bool panic;  /* that is all, as so few are up */
 	const char *by;
 };
 
@@ -96,6 +97,7 @@ static int gather(struct choice *x)
 	if (!x->all)
 		return -ENOMEM;
 	wm_outcome_of(s, &outcome);
+	x->panic = outcome.panic;
 	n = 0;
 	for (unsigned t = 0; t < s->count; t++) {
 		struct wm_shares o = wm_shares_begin(s, t, &outcome);
@@ -225,7 +227,8 @@ static void choose(struct wm_tables *t, struct choice *x, uint64_t key, unsigned
 		x->all[n].key = HUGE_VAL;
 		x->all[n].reason = reason_of(t, x, &x->all[n]);
 		x->usable += !x->all[n].reason;
-		x->odds += x->all[n].reason ? 0 : x->all[n].odds;
+		if (!x->all[n].reason || (x->panic && wm_instance_has_tag(x->all[n].i, x->tag)))
+			x->odds += x->all[n].odds;
 	}
 	if (set >= 0 && !wm_peek_new(t, (uint32_t)set, &p))
 		choose_by_tables(x, p, key, count);
