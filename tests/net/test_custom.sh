@@ -72,6 +72,13 @@ check "also with the agent dead" "$LAST" "$(who 10)"
 start_agent --set "kernel.custom=$FILE"
 check "a start with a bad file goes by weight" 3 "$(who 60 | wc -w)"
 matches "and says so" 'kernel refused it' "$(operator "$API/v1/waymark/status" | jq -c .)"
+matches "a policy is warned of" 'was refused.*chooses by weight' "$(policy '{"balance": "custom", "custom": "mine"}')"
+matches "so its explanation says" '^note: custom: .*was refused' "$("$CTL" policy explain web)"
+matches "and that of a connect" 'policy: custom: .*was refused' "$("$CTL" -a "unix:$TMP/http.sock" explain connect web)"
+put_file bad_large
+reload
+says() { operator "$API/v1/waymark/status" | grep 'at most 67108864 are allowed' >/dev/null; }
+until_ok 20 says || fail "the status is not of the file as it is"
 matches "a name that is no label" 'must be a label' \
 	"$("$B/waymarkd" --check-config --set "kernel.custom=$TMP/a_b.o" --set "node.data_dir=$TMP" 2>&1)"
 done_testing

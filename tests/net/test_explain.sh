@@ -97,6 +97,18 @@ policy '{"subsets": {"two": "Service.ID == \"w2\""}, "ports": {"8443": "tls"}}'
 check "a subset" "web two w2" "$(ask_of two.web.virtual.mesh.internal '"\(.service) \(.subset) \(.tiers[0].candidates | map(.id) | join(" "))"')"
 matches "a port of its own" "is service web, by this port" "$(explain web:8443)"
 
+# --- more tables of consistent hashing than there is room for: those who come are dialled all the same
+for i in 1 2 3 4; do
+	check "register m$i" 200 "$(register "m$i" "mag$i" 127.1.0.1 8080)"
+	check "policy" 200 "$(operator_code -X PUT "$API/v1/waymark/policies/mag$i" -d '{"balance": "maglev"}')"
+done
+matches "no room for the fourth" "there is no room for a table of maglev \(kernel.backends_max\)" "$(explain mag4)"
+check "another instance" "200 200" "$(register m5 mag4 127.1.0.2 8080) $(code -X PUT "$API/v1/agent/service/deregister/m4")"
+check "is dialled" w2 "$(inside curl -s --max-time 20 "http://$(vip4 mag4)/" | grep -o '^w[0-9]')"
+check "room" 200 "$(operator_code -X DELETE "$API/v1/waymark/policies/mag1")"
+hashed() { [ "$(ask_of mag4 .balance)" = maglev ]; }
+until_ok 20 hashed || fail "there is room, and it is chosen by weight"
+
 # --- what is no service's
 check "a virtual address of nobody" refused "$(ask_of 240.9.9.9 .verdict)"
 check "any other address" "not a service's" "$(ask_of 192.0.2.1:443 .verdict)"

@@ -470,6 +470,11 @@ static void say_policy(struct explanation *x)
 	else
 		say(x, "policy", "%s has no policy: at random by weight among all that are up",
 		    x->service);
+	if (of && wm_policy_idle(x->api, x->choice.policy))
+		say(x, "policy", "%s", wm_policy_idle(x->api, x->choice.policy));
+	if (of && h->balance == WM_BALANCE_WEIGHTED && wm_table_is_wide(x->choice.policy->balance))
+		say(x, "policy", "there is no room for a table of %s (kernel.backends_max)",
+		    wm_policy_word("", "balance", x->choice.policy->balance));
 	if (*x->choice.nearness)
 		say(x, "policy", "%s", x->choice.nearness);
 	say_spec(x);
