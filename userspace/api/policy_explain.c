@@ -2,6 +2,7 @@
 /* policy_explain.c - GET /v1/waymark/policies/:service/explain: whom a policy selects now, how
  * often each is chosen, and what happens where nobody is. */
 #include "internal.h"
+#include "userspace/metadata/mesh.h"
 #include "userspace/metadata/shares.h"
 #include "userspace/metadata/subset.h"
 
@@ -130,9 +131,38 @@ static const char *verdict(const struct wm_selection *c, const struct wm_outcome
 	return none[c->when_none];
 }
 
-static void put_notes(struct wm_json *j, const struct wm_selection *c)
+/* What is decided beside the tiers: by the port that is dialled, and by whom a client had. */
+static void put_asides(struct wm_json *j, const struct wm_api *a, const struct wm_policy *p)
+{
+	const struct wm_service *of = wm_registry_service(a->d.registry, p->service);
+	char text[256];
+
+	for (uint32_t n = 0; n < p->ports_count; n++) {
+		unsigned have = 0;
+
+		for (unsigned i = 0; of && i < of->instances_count; i++)
+			have += wm_mesh_endpoint_port(of->instances[i], p->ports[n].endpoint) != 0;
+		snprintf(text, sizeof(text),
+			 "port %u leads to the endpoint %s, which %u of %u have", p->ports[n].port,
+			 p->ports[n].endpoint, have, of ? of->instances_count : 0);
+		wm_json_string(j, text);
+	}
+	if (p->affinity.key > 1 + WM_HASH_ON_SOCKET) {
+		snprintf(text, sizeof(text),
+			 "a client, told apart by %s, keeps its instance until %u s after its last "
+			 "connection",
+			 wm_policy_word("affinity", "key", p->affinity.key), p->affinity.timeout);
+		wm_json_string(j, text);
+	}
+}
+
+static void put_notes(struct wm_json *j, const struct wm_api *a, const struct wm_selection *c)
 {
 	wm_json_kopen(j, "notes", '[');
+	if (c->policy)
+		put_asides(j, a, c->policy);
+	if (c->policy && wm_policy_idle(a, c->policy))
+		wm_json_string(j, wm_policy_idle(a, c->policy));
 	if (c->loops)
 		wm_json_string(j, "redirects lead in a circle, or over more than 8 services");
 	if (*c->nearness)
@@ -167,7 +197,7 @@ static void put_choice(struct wm_json *j, const struct wm_api *a, const struct w
 	wm_json_kb(j, "panic", o.panic);
 	wm_json_ks(j, "when_none", wm_policy_word("", "when_none", c->when_none));
 	wm_json_ks(j, "verdict", verdict(c, &o));
-	put_notes(j, c);
+	put_notes(j, a, c);
 }
 
 void wm_native_policy_explain(struct wm_call *c)
