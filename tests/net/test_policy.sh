@@ -39,6 +39,15 @@ echo '{"service": "DB"}' >"$DIR/c.json"
 says agent/reload ''
 check "mended, it is taken" 20 "$(field web panic_threshold)"
 matches "two of one service are refused" 'file=c.json text="service: \\"DB\\" has one in b.json already' "$(cat "$LOG")"
+kept=$(field web create_index)
+mv "$DIR/web.json" "$DIR/a.json"
+echo '{"service": "web", "panic_threshold": 20}' >"$DIR/a.json"
+says agent/reload ''
+check "a file that has another name by now is the same policy" "20 $kept" "$(field web panic_threshold) $(field web create_index)"
+mv "$DIR/b.json" "$DIR/t" && mv "$DIR/a.json" "$DIR/b.json" && mv "$DIR/t" "$DIR/a.json"
+says agent/reload ''
+check "two that changed their names are" "20 $kept 5" "$(field web panic_threshold) $(field web create_index) $(field db drain_s)"
+mv "$DIR/b.json" "$DIR/web.json" && mv "$DIR/a.json" "$DIR/b.json"
 check "somebody changes one" '{"warnings":["service: service \"db\" is not there"]}' "$(says waymark/policies/db '{"drain_s": 6}')"
 rm "$DIR"/*.json
 says agent/reload ''
@@ -90,4 +99,14 @@ echo '{"panic_threshold": 30}' >"$DIR/a.json"
 says agent/reload ''
 restart TERM
 check "nor is a directory that is named no more" 404 "$(code "$API/v1/waymark/policies/a")"
+
+# --- what the registry refuses once it is its turn
+for i in $(seq 20); do echo '{"panic_threshold": 40}' >"$DIR/full-$i.json"; done
+restart TERM --config "$TMP/w.json" --set registry.services_max=16
+says agent/reload ''
+matches "is told by the file's name" 'event=policy.refused file=full-[0-9]+.json text="Policies: at most 16 are allowed' "$(cat "$LOG")"
+check "the others are there" 16 "$(api "$API/v1/waymark/policies" | jq length)"
+rm "$DIR"/full-1?.json
+says agent/reload ''
+check "and it is, where there is room" 40 "$(field full-9 panic_threshold)"
 done_testing

@@ -161,7 +161,8 @@ void wm_policy_dir_free(struct wm_policy_dir *d)
 struct said {
 	char file[NAME_MAX + 1];
 	struct wm_policy *p;
-	bool kept; /* by what is read now */
+	bool kept;  /* by what is read now */
+	bool fresh; /* said by it, not by an earlier one that was good */
 };
 struct wm_policy_files {
 	struct wm_registry *r;
@@ -169,7 +170,8 @@ struct wm_policy_files {
 	void (*bad)(void *arg, const char *file, const struct wm_err *why);
 	void *arg;
 	struct said *said;
-	unsigned count;
+	unsigned count, writing; /* writing: what the registry has not answered yet */
+	bool over;		 /* freed with the last answer, and nobody is told */
 };
 
 struct wm_policy_files *
@@ -186,11 +188,20 @@ wm_policy_files_new(struct wm_registry *r, const char *ledger,
 
 void wm_policy_files_free(struct wm_policy_files *f)
 {
-	for (unsigned n = 0; f && n < f->count; n++)
+	if (!f)
+		return;
+	f->over = true;
+	if (f->writing)
+		return;
+	for (unsigned n = 0; n < f->count; n++)
 		wm_policy_free(f->said[n].p);
-	if (f)
-		free(f->said);
+	free(f->said);
 	free(f);
+}
+
+bool wm_policy_files_writing(const struct wm_policy_files *f)
+{
+	return f->writing;
 }
 
 static struct said *said_by(struct wm_policy_files *f, const char *file)
@@ -202,10 +213,11 @@ static struct said *said_by(struct wm_policy_files *f, const char *file)
 	return NULL;
 }
 
+/* Another file than @p file that states the policy of @p service now. */
 static const char *other_of(const struct wm_policy_files *f, const char *file, const char *service)
 {
 	for (unsigned n = 0; n < f->count; n++) {
-		if (f->said[n].kept && f->said[n].p && strcmp(f->said[n].file, file) != 0 &&
+		if (f->said[n].kept && strcmp(f->said[n].file, file) != 0 &&
 		    strcasecmp(f->said[n].p->service, service) == 0)
 			return f->said[n].file;
 	}
@@ -218,6 +230,60 @@ static void tell_bad(const struct wm_policy_files *f, const char *file, int err,
 	if (!*e->text)
 		wm_err_set(e, err, "%s", wm_err_str(err));
 	f->bad(f->arg, file, e);
+}
+
+/* --- writing ------------------------------------------------------------------------------------
+ */
+struct writing {
+	struct wm_policy_files *f;
+	char file[NAME_MAX + 1];
+};
+
+static void answered(struct wm_policy_files *f)
+{
+	f->writing--;
+	if (f->over)
+		wm_policy_files_free(f);
+}
+
+static void on_written(void *arg, int code, const char *text)
+{
+	struct writing *w = arg;
+	struct wm_policy_files *f = w->f;
+	struct wm_err e = {0};
+
+	if (code && !f->over) {
+		wm_err_set(&e, code, "%s", text ? text : "");
+		tell_bad(f, w->file, code, &e);
+	}
+	free(w);
+	answered(f);
+}
+
+/* Who wrote it meanwhile keeps it. */
+static void on_removed(void *arg, int code, const char *text)
+{
+	(void)code;
+	(void)text;
+	answered(arg);
+}
+
+static int write_policy(struct wm_policy_files *f, const char *file, const struct wm_policy *p,
+			struct wm_err *e)
+{
+	struct writing *w = calloc(1, sizeof(*w));
+	int err;
+
+	if (!w)
+		return wm_err_set(e, -ENOMEM, "out of memory");
+	w->f = f;
+	snprintf(w->file, sizeof(w->file), "%s", file);
+	err = wm_registry_policy_put(f->r, p, NULL, on_written, w, e);
+	if (err)
+		free(w);
+	else
+		f->writing++;
+	return err;
 }
 
 /* --- taking -------------------------------------------------------------------------------------
@@ -254,11 +320,12 @@ static int read_policy(const struct wm_policy_files *f, const struct file *file,
 	return err ? err : *ret ? 0 : wm_err_set(e, -ENOMEM, "out of memory");
 }
 
+/* What it said of another service stays beside it, until all files are read: another may say it. */
 static int keep(struct wm_policy_files *f, const struct file *file, struct wm_policy *p)
 {
 	struct said *s = said_by(f, file->name), *next;
 
-	if (!s) {
+	if (!s || strcasecmp(s->p->service, p->service) != 0) {
 		next = realloc(f->said, (f->count + 1) * sizeof(*next));
 		if (!next) {
 			wm_policy_free(p);
@@ -271,7 +338,7 @@ static int keep(struct wm_policy_files *f, const struct file *file, struct wm_po
 	}
 	wm_policy_free(s->p);
 	s->p = p;
-	s->kept = true;
+	s->kept = s->fresh = true;
 	return 0;
 }
 
@@ -281,49 +348,79 @@ static void remove_said(struct wm_policy_files *f, const struct wm_policy *p,
 	const struct wm_policy *here = wm_registry_policy(f->r, p->service);
 	uint64_t index = here ? here->modify_index : 0;
 
-	if (here && wm_policy_same(here, p) &&
-	    !wm_registry_policy_delete(f->r, p->service, &index, NULL, NULL, NULL))
-		ret->removed++;
+	if (!here || !wm_policy_same(here, p) || other_of(f, "", p->service) ||
+	    wm_registry_policy_delete(f->r, p->service, &index, on_removed, f, NULL))
+		return;
+	f->writing++;
+	ret->removed++;
+}
+
+/* What no file says any more. */
+static void forget(struct wm_policy_files *f, struct wm_policy_files_outcome *ret)
+{
+	unsigned kept = 0;
+
+	for (unsigned n = 0; n < f->count; n++)
+		if (!f->said[n].kept)
+			remove_said(f, f->said[n].p, ret);
+	for (unsigned n = 0; n < f->count; n++) {
+		if (f->said[n].kept)
+			f->said[kept++] = f->said[n];
+		else
+			wm_policy_free(f->said[n].p);
+	}
+	f->count = kept;
+}
+
+static void count_bad(struct wm_policy_files *f, const char *file, int err, struct wm_err *e,
+		      struct wm_policy_files_outcome *ret)
+{
+	ret->bad++;
+	tell_bad(f, file, err, e);
 }
 
 static void take_file(struct wm_policy_files *f, const struct file *file,
 		      struct wm_policy_files_outcome *ret)
 {
 	struct said *before = said_by(f, file->name);
-	const struct wm_policy *here;
 	struct wm_policy *p = NULL;
 	struct wm_err e = {0};
 	int err = read_policy(f, file, &p, &e);
 
-	if (p && before && before->p && strcasecmp(before->p->service, p->service) != 0)
-		remove_said(f, before->p, ret);
-	here = p ? wm_registry_policy(f->r, p->service) : NULL;
-	if (p && (!here || !wm_policy_same(here, p))) {
-		err = wm_registry_policy_put(f->r, p, NULL, NULL, NULL, &e);
-		ret->written += !err;
-	}
-	if (!err)
+	if (p)
 		err = keep(f, file, p);
-	else
-		wm_policy_free(p);
-	ret->policies += !err;
 	if (!err)
 		return;
-	ret->bad++;
-	tell_bad(f, file->name, err, &e);
+	count_bad(f, file->name, err, &e, ret);
 	if (before) /* the last good one stays */
 		before->kept = true;
+}
+
+/* What is not there as it is said. */
+static void write_fresh(struct wm_policy_files *f, const struct said *s,
+			struct wm_policy_files_outcome *ret)
+{
+	const struct wm_policy *here = wm_registry_policy(f->r, s->p->service);
+	struct wm_err e = {0};
+	int err = 0;
+
+	if (!here || !wm_policy_same(here, s->p)) {
+		err = write_policy(f, s->file, s->p, &e);
+		ret->written += !err;
+	}
+	ret->policies += !err;
+	if (err)
+		count_bad(f, s->file, err, &e, ret);
 }
 
 void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir *d,
 			  struct wm_policy_files_outcome *ret)
 {
 	struct wm_err e = {0};
-	unsigned kept = 0;
 
 	*ret = (struct wm_policy_files_outcome){0};
 	for (unsigned n = 0; n < f->count; n++)
-		f->said[n].kept = false;
+		f->said[n].kept = f->said[n].fresh = false;
 	for (unsigned n = 0; d && n < d->count; n++)
 		take_file(f, &d->files[n], ret);
 	if (d && d->more) {
@@ -332,15 +429,10 @@ void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir 
 			   WM_POLICY_FILES_MAX);
 		tell_bad(f, "", e.code, &e);
 	}
-	for (unsigned n = 0; n < f->count; n++) {
-		if (f->said[n].kept) {
-			f->said[kept++] = f->said[n];
-			continue;
-		}
-		remove_said(f, f->said[n].p, ret);
-		wm_policy_free(f->said[n].p);
-	}
-	f->count = kept;
+	forget(f, ret); /* which makes room */
+	for (unsigned n = 0; n < f->count; n++)
+		if (f->said[n].fresh)
+			write_fresh(f, &f->said[n], ret);
 }
 
 /* --- what is remembered over a restart: {file: policy} ------------------------------------------
@@ -356,7 +448,7 @@ static void recall_one(struct wm_policy_files *f, const char *name, const json_t
 	file.text = json_dumps(v, JSON_COMPACT);
 	file.len = file.text ? strlen(file.text) : 0;
 	err = file.text ? read_policy(f, &file, &p, &e) : -ENOMEM;
-	if (!err)
+	if (p)
 		err = keep(f, &file, p);
 	if (err)
 		tell_bad(f, f->ledger, err, &e);

@@ -32,14 +32,17 @@ struct wm_policy_files;
 struct wm_policy_files *
 wm_policy_files_new(struct wm_registry *r, const char *ledger,
 		    void (*bad)(void *arg, const char *file, const struct wm_err *why), void *arg);
-void wm_policy_files_free(struct wm_policy_files *f); /* NULL ok */
+/** Of what is queued nobody is told any more. NULL ok. */
+void wm_policy_files_free(struct wm_policy_files *f);
 struct wm_policy_files_outcome {
 	unsigned policies, written, removed, bad;
 };
 /** Write what is new, and remove what is gone; @p d NULL: no directory is named any more. The
- * writes are queued. */
+ * writes are queued; one that is refused then is told to `bad`, and tried again with the next. */
 void wm_policy_files_take(struct wm_policy_files *f, const struct wm_policy_dir *d,
 			  struct wm_policy_files_outcome *ret);
+/** Is something queued that the registry has not answered yet? */
+bool wm_policy_files_writing(const struct wm_policy_files *f);
 
 /** What an earlier run wrote down; before the first wm_policy_files_take(). One that is broken is
  * told to `bad`, and nothing is known then. */
