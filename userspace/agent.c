@@ -449,6 +449,13 @@ static char *take_settings(void *arg, struct wm_settings *next, struct wm_rules 
 	return ledger;
 }
 
+static bool is_writing(void *agent)
+{
+	const struct wm_agent *a = agent;
+
+	return wm_policy_files_writing(a->policies);
+}
+
 static int start_reload(struct wm_agent *a, struct wm_err *e)
 {
 	const struct wm_reload_config c = {.loop = a->loop,
@@ -456,6 +463,7 @@ static int start_reload(struct wm_agent *a, struct wm_err *e)
 					   .from = a->from,
 					   .settings = &a->settings,
 					   .take = take_settings,
+					   .writing = is_writing,
 					   .applied = on_reload_applied,
 					   .arg = a};
 

@@ -90,7 +90,7 @@ static void on_step(void *reload)
 	struct wm_reload *l = reload;
 	struct run *x = l->run;
 
-	if (wm_application_step(x->application, l->c.registry)) {
+	if (wm_application_step(x->application, l->c.registry) || l->c.writing(l->c.arg)) {
 		wm_timer_arm(l->step, PAUSE_MS);
 		return;
 	}

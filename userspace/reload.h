@@ -23,6 +23,8 @@ struct wm_reload_config { /* all borrowed */
 	 * them, for free(); NULL: nothing. */
 	char *(*take)(void *arg, struct wm_settings *next, struct wm_rules *rules,
 		      const struct wm_policy_dir *policies, struct wm_statics *fixed);
+	/* Is something of what was taken over still being written? */
+	bool (*writing)(void *arg);
 	/* All is registered, or refused. @p kept: 0, or why it could not be written down. */
 	void (*applied)(void *arg, const struct wm_application *x, int kept,
 			const struct wm_err *e);
