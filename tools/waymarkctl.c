@@ -184,20 +184,25 @@ enum {
 	  "again and again, until interrupted")                                                    \
 	X("deadline", OPT_DEADLINE, "DURATION", "drain", "deregister then, whatever is open")      \
 	X("wait", OPT_WAIT, NULL, "drain", "return when the instance is gone")                     \
-	X("reason", OPT_REASON, "TEXT", "maint", "why, for who looks")                             \
-	X("service", OPT_SERVICE, "NAME", "events, monitor", "this service's only")                \
-	X("config-dir", OPT_CONFIG_DIR, "DIR", "validate",                                         \
-	  "files beside the first, as waymarkd's")                                                 \
-	X("force", OPT_FORCE, NULL, "detach, force-leave, keyring use, dns enable, dns disable",   \
-	  "though an agent is running, which attaches again; forget a member at once; use a key "  \
-	  "that members lack; though the agent does not answer, or others wrote the file")         \
-	X("offline", OPT_OFFLINE, NULL, "snapshot restore", "write the store, no agent may run")   \
-	X("data-dir", OPT_DATA_DIR, "DIR", "snapshot restore", "its directory (node.data_dir)")    \
-	X("dir", OPT_DIR, "DIR", "ca init, ca issue", "where certificates and keys are (.)")       \
+	X("reason", OPT_REASON, "TEXT", "maint", "the reason, shown to whoever looks")             \
+	X("service", OPT_SERVICE, "NAME", "events, monitor", "only this service")                  \
+	X("config-dir", OPT_CONFIG_DIR, "DIR", "validate", "further files, as waymarkd's option")  \
+	X("force", OPT_FORCE, NULL, "detach",                                                      \
+	  "even if an agent is running, which attaches its programs again")                        \
+	X("force", OPT_FORCE, NULL, "force-leave", "forget the member at once")                    \
+	X("force", OPT_FORCE, NULL, "keyring use", "even if some members lack the key")            \
+	X("force", OPT_FORCE, NULL, "dns enable, dns disable",                                     \
+	  "even if the agent does not answer, or another program wrote the file")                  \
+	X("offline", OPT_OFFLINE, NULL, "snapshot restore",                                        \
+	  "write the store directly; no agent may be running")                                     \
+	X("data-dir", OPT_DATA_DIR, "DIR", "snapshot restore",                                     \
+	  "the agent's data directory (node.data_dir)")                                            \
+	X("dir", OPT_DIR, "DIR", "ca init, ca issue", "directory of certificates and keys (.)")    \
 	X("days", OPT_DAYS, "DAYS", "ca init, ca issue", "how long it is valid")                   \
 	X("pid", OPT_PID, "PID", "explain connect", "as this process would dial")                  \
-	X("cgroup", OPT_CGROUP, "DIR", "explain connect, monitor",                                 \
-	  "as a process in this cgroup would; of processes in it and below")                       \
+	X("cgroup", OPT_CGROUP, "DIR", "explain connect",                                          \
+	  "as a process in this cgroup would dial")                                                \
+	X("cgroup", OPT_CGROUP, "DIR", "monitor", "only processes in this cgroup and below it")    \
 	X("verdict", OPT_VERDICT, "VERDICT", "monitor",                                            \
 	  "picked, refused, passed or unknown ones only")                                          \
 	X("uid", OPT_UID, "UID", "explain connect", "as this user would")                          \
@@ -223,7 +228,7 @@ static const struct option options[] = {
 	OPTIONS(X){0}
 #undef X
 };
-_Static_assert(sizeof(options) / sizeof(*options) <= 32, "a bit for each");
+_Static_assert(sizeof(options) / sizeof(*options) <= 64, "a bit for each");
 
 static int cmd_version(const struct ctl *c)
 {
@@ -419,10 +424,11 @@ static unsigned place_of(int o)
 }
 
 /* What the command would not look at is no option of it. */
-static bool judge_options(uint32_t given, const struct ctl_command *k)
+static bool judge_options(uint64_t given, const struct ctl_command *k)
 {
 	for (unsigned i = 0; option_texts[i].name; i++)
-		if (given >> i & 1 && !ctl_words_takes(stderr, &option_texts[i], k->name))
+		if (given >> i & 1 &&
+		    !ctl_words_takes(stderr, option_texts, option_texts[i].name, k->name))
 			return false;
 	return true;
 }
@@ -449,7 +455,7 @@ int main(int argc, char **argv)
 			.pin_dir = pins && *pins ? pins : CTL_PIN_DIR,
 			.root = "/"};
 	const struct ctl_command *k;
-	uint32_t given = 0; /* options, by their place in the tables */
+	uint64_t given = 0; /* options, by their place in the tables */
 	int o, r, words;
 
 	signal(SIGPIPE, SIG_DFL);
@@ -457,7 +463,7 @@ int main(int argc, char **argv)
 		r = take(o, &c);
 		if (r >= 0)
 			return r;
-		given |= 1u << place_of(o);
+		given |= 1ull << place_of(o);
 	}
 	if (optind == argc) {
 		ctl_words_usage(stderr, commands, option_texts);

@@ -13,14 +13,15 @@ static const char examples[] =
 	"  waymarkctl doctor                      why is something not in the kernel?\n"
 	"  waymarkctl maps dump backends          what the kernel has, agent or not\n";
 
-static void put_option(FILE *out, const struct ctl_option *o)
+static void put_option(FILE *out, const struct ctl_option *o, bool of_all)
 {
 	char left[64];
 
 	snprintf(left, sizeof(left), "%s%c%s--%s%s%s", o->letter ? "-" : " ",
 		 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name, o->value ? " " : "",
 		 o->value ? o->value : "");
-	fprintf(out, "  %-24s %s%s%s\n", left, o->of ? o->of : "", o->of ? ": " : "", o->text);
+	fprintf(out, "  %-24s %s%s%s\n", left, of_all && o->of ? o->of : "",
+		of_all && o->of ? ": " : "", o->text);
 }
 
 void ctl_words_usage(FILE *out, const struct ctl_command *c, const struct ctl_option *o)
@@ -36,7 +37,7 @@ void ctl_words_usage(FILE *out, const struct ctl_command *c, const struct ctl_op
 	}
 	fputc('\n', out);
 	for (; o->name; o++)
-		put_option(out, o);
+		put_option(out, o, true);
 	fprintf(out, "\nexamples:\n%s\nexit status: 0 done, 1 it did not work, 2 wrong usage\n",
 		examples);
 }
@@ -68,17 +69,26 @@ bool ctl_words_command(FILE *out, const struct ctl_command *c, const struct ctl_
 			c->args, c->text);
 		for (const struct ctl_option *i = o; i->name; i++)
 			if (i->of && lists(i->of, c->name))
-				put_option(out, i);
+				put_option(out, i, false);
 	}
 	return any;
 }
 
-bool ctl_words_takes(FILE *err, const struct ctl_option *o, const char *command)
+bool ctl_words_takes(FILE *err, const struct ctl_option *o, const char *name, const char *command)
 {
-	if (!o->of || lists(o->of, command))
-		return true;
-	fprintf(err, "waymarkctl: --%s is no option of '%s', but of: %s\ntry: waymarkctl help %s\n",
-		o->name, command, o->of, command);
+	const char *sep = "";
+
+	for (const struct ctl_option *i = o; i->name; i++)
+		if (strcmp(i->name, name) == 0 && (!i->of || lists(i->of, command)))
+			return true;
+	fprintf(err, "waymarkctl: --%s is no option of '%s', but of: ", name, command);
+	for (; o->name; o++) {
+		if (strcmp(o->name, name) != 0)
+			continue;
+		fprintf(err, "%s%s", sep, o->of);
+		sep = ", ";
+	}
+	fprintf(err, "\ntry: waymarkctl help %s\n", command);
 	return false;
 }
 

@@ -14,7 +14,8 @@ struct ctl_option {
 	const char *name;
 	int letter;	   /* 0: none */
 	const char *value; /* NULL: none */
-	const char *of;	   /* commands that look at it; NULL: all */
+	const char *of;	   /* commands that look at it; NULL: all. One that means several things has
+			    * several    entries */
 	const char *text;
 };
 
@@ -23,8 +24,9 @@ void ctl_words_usage(FILE *out, const struct ctl_command *c, const struct ctl_op
 /** @return false: there is no command of this name. */
 bool ctl_words_command(FILE *out, const struct ctl_command *c, const struct ctl_option *o,
 		       const char *name);
-/** Does the command look at the option? @return false after a message that says which do. */
-bool ctl_words_takes(FILE *err, const struct ctl_option *o, const char *command);
+/** Does the command look at the option of a name? @return false after a message that says which do.
+ */
+bool ctl_words_takes(FILE *err, const struct ctl_option *o, const char *name, const char *command);
 /** What was meant, perhaps: the commands nearest to @p name. */
 void ctl_words_unknown(FILE *out, const struct ctl_command *c, const char *name);
 void ctl_words_reference(FILE *out, const struct ctl_command *c);
