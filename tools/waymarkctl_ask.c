@@ -3,6 +3,7 @@
 #include "waymarkctl_ask.h"
 
 #include "userspace/base/clock.h"
+#include "userspace/dns/text.h"
 #include "waymark/dns_wire.h"
 
 #include <arpa/inet.h>
@@ -18,34 +19,26 @@
 #define ANSWER_WAIT_MS 1500
 #define QUERY_MAX      (WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4)
 
-/* @return octets; -EINVAL, -ENAMETOOLONG: the name is none. */
+/* @return octets; -EINVAL: the name is none. */
 static int put_question(uint8_t out[QUERY_MAX], uint16_t id, const char *name, uint16_t type)
 {
-	size_t at = WM_DNS_HEADER_LEN;
+	uint8_t wire[WM_DNS_NAME_MAX + 1], *at;
+	size_t len;
 
+	if (!wm_dns_wire(name, wire))
+		return -EINVAL;
+	len = wm_dns_name_len(wire, sizeof(wire));
 	memset(out, 0, QUERY_MAX);
 	out[0] = (uint8_t)(id >> 8);
 	out[1] = (uint8_t)id;
 	out[2] = WM_DNS_RD >> 8;
 	out[5] = 1;
-	for (const char *p = strcmp(name, ".") == 0 ? "" : name; *p;) {
-		size_t len = strcspn(p, ".");
-
-		if (!len)
-			return -EINVAL;
-		/* with the root behind it */
-		if (len > WM_DNS_LABEL_MAX || at + len + 2 > WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX)
-			return -ENAMETOOLONG;
-		out[at++] = (uint8_t)len;
-		memcpy(out + at, p, len);
-		at += len;
-		p += len + (p[len] == '.');
-	}
-	out[++at] = (uint8_t)(type >> 8);
-	out[++at] = (uint8_t)type;
-	out[++at] = 0;
-	out[++at] = WM_DNS_IN;
-	return (int)at + 1;
+	memcpy(out + WM_DNS_HEADER_LEN, wire, len);
+	at = out + WM_DNS_HEADER_LEN + len;
+	at[0] = (uint8_t)(type >> 8);
+	at[1] = (uint8_t)type;
+	at[3] = WM_DNS_IN;
+	return (int)(at + 4 - out);
 }
 
 /* Behind a name. @return 0: it does not end within the message. */

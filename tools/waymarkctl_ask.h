@@ -28,9 +28,9 @@ struct ctl_answer {
 bool ctl_server_of(const char *address, uint16_t port, struct ctl_server *ret);
 /** The same of "127.0.0.1:8600", "[::1]:8600". */
 bool ctl_server_at(const char *text, struct ctl_server *ret);
-/** Ask it, and wait 1.5 s at most. "" and "." are the root. @return 0 or negative errno:
- * -ETIMEDOUT, -ECONNREFUSED, -EINVAL (no such name can be), -ENAMETOOLONG (nor one that long: RFC
- * 1035 2.3.4), -EBADMSG (what came is no answer). */
+/** Ask it, and wait 1.5 s at most. The name is as wm_dns_wire() reads it. @return 0 or negative
+ * errno: -ETIMEDOUT, -ECONNREFUSED, -EINVAL (no such name can be), -EBADMSG (what came is no
+ * answer). */
 int ctl_ask(const struct ctl_server *s, const char *name, uint16_t type, struct ctl_answer *ret);
 /** Is it as this agent answers for what is in its domain? */
 bool ctl_answer_is_ours(const struct ctl_answer *a);

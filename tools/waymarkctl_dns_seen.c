@@ -2,6 +2,9 @@
 /* waymarkctl_dns_seen.c - `dns trace`, of what the agent remembers of the questions that it
  * answered last. What the kernel answers is what is answered and not in there. */
 #include "userspace/base/err.h"
+#include "userspace/base/plain.h"
+#include "userspace/base/prefix.h"
+#include "userspace/dns/text.h"
 #include "waymark/dns_wire.h"
 #include "waymarkctl.h"
 #include "waymarkctl_ask.h"
@@ -9,6 +12,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <resolv.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -184,7 +188,7 @@ static bool is_same(const char *name, const char *other)
 }
 
 /* How long the kernel has had what others said. @return seconds; -1: it does not say. */
-static json_int_t age_of(const struct ctl *c, uint16_t type)
+static json_int_t age_of(const struct ctl *c, const char *asked, uint16_t type)
 {
 	char path[CTL_PATH_MAX];
 	const json_t *row;
@@ -192,7 +196,7 @@ static json_int_t age_of(const struct ctl *c, uint16_t type)
 	json_t *doc;
 	size_t i;
 
-	if (!ctl_path(c, path, "/v1/waymark/dns/cache?name=", c->args[0], ""))
+	if (!ctl_path(c, path, "/v1/waymark/dns/cache?name=", asked, ""))
 		return -1;
 	doc = ctl_fetch(c, "GET", path, CTL_TIMEOUT_MS, true);
 	json_array_foreach(json_object_get(doc, "answers"), i, row)
@@ -200,7 +204,7 @@ static json_int_t age_of(const struct ctl *c, uint16_t type)
 		const char *name = ctl_text(row, "name");
 
 		/* as it was asked: without DO, CD and AD */
-		if (is_same(c->args[0], name) &&
+		if (is_same(asked, name) &&
 		    json_integer_value(json_object_get(row, "type")) == type &&
 		    json_is_false(json_object_get(row, "do")) &&
 		    json_is_false(json_object_get(row, "cd")) &&
@@ -261,6 +265,7 @@ static bool server_of(const json_t *status, struct ctl_server *ret)
 struct asked {
 	const struct ctl_server *server;
 	const struct ctl_answer *answer;
+	const char *name;
 	uint16_t type;
 	const json_t *before, *after; /* what was seen */
 	const json_t *status, *dns;
@@ -278,10 +283,10 @@ static json_t *found(const struct ctl *c, const struct asked *k)
 	json_t *doc;
 
 	if (part && strcmp(part, "hot") == 0)
-		age_s = age_of(c, k->type);
+		age_s = age_of(c, k->name, k->type);
 	doc = json_pack("{s:s, s:s, s:s, s:o, s:s?, s:s?, s:s, s:i, s:o, s:I, s:I, s:I}", "name",
-			c->args[0], "type", ctl_dns_type(k->type, other), "server", k->server->text,
-			"rule", rule_of(c->args[0], k->status, k->dns, a), "level", level, "kernel",
+			k->name, "type", ctl_dns_type(k->type, other), "server", k->server->text,
+			"rule", rule_of(k->name, k->status, k->dns, a), "level", level, "kernel",
 			part, "rcode", ctl_dns_rcode(a->flags & WM_DNS_RCODE), "answers",
 			a->answers, "records", ctl_records(a->msg, a->len), "ttl_s",
 			(json_int_t)a->ttl_s, "took_us", (json_int_t)(a->took_ns / 1000),
@@ -291,7 +296,8 @@ static json_t *found(const struct ctl *c, const struct asked *k)
 	return doc;
 }
 
-static int trace(const struct ctl *c, const json_t *status, const json_t *dns, uint16_t type)
+static int trace(const struct ctl *c, const json_t *status, const json_t *dns, const char *name,
+		 uint16_t type)
 {
 	json_t *before = seen_after(c, INT64_MAX), *seen = NULL;
 	struct ctl_answer a = {0};
@@ -304,21 +310,44 @@ static int trace(const struct ctl *c, const json_t *status, const json_t *dns, u
 		json_decref(before);
 		return ctl_fail(c, "the agent listens on no address for DNS");
 	}
-	r = ctl_ask(&s, c->args[0], type, &a);
+	r = ctl_ask(&s, name, type, &a);
 	seen = r ? NULL : seen_after(c, last_of(before));
-	if (r == -ENAMETOOLONG)
-		r = ctl_fail(c, "%s: a name has at most 253 characters, each of its labels %d",
-			     c->args[0], WM_DNS_LABEL_MAX);
-	else if (r)
-		r = ctl_fail(c, "%s: %s: %s", s.text, c->args[0], wm_err_str(r));
+	if (r)
+		r = ctl_fail(c, "%s: %s: %s", s.text, name, wm_err_str(r));
 	else if (!seen)
 		r = CTL_EXIT_FAILED;
 	else
-		r = tell_trace(c, &a,
-			       found(c, &(struct asked){&s, &a, type, before, seen, status, dns}));
+		r = tell_trace(
+			c, &a,
+			found(c, &(struct asked){&s, &a, name, type, before, seen, status, dns}));
 	json_decref(before);
 	json_decref(seen);
 	return r;
+}
+
+/* The name that an address is asked by. @return false: the text is no address. */
+static bool reverse_of(const char *text, char ret[WM_PREFIX_ZONE_SIZE])
+{
+	struct wm_guard_prefix p;
+	struct wm_err e;
+
+	return !strchr(text, '/') && wm_prefix_parse(text, &p, &e) == 0 &&
+	       wm_prefix_zone(&p, 0, ret);
+}
+
+/* As the agent writes it. @return 0, else after a message. */
+static int read_name(const struct ctl *c, const char *text, char ret[NS_MAXDNAME])
+{
+	uint8_t wire[WM_DNS_NAME_MAX + 1];
+	char plain[NS_MAXDNAME];
+
+	if (!wm_dns_wire(text, wire))
+		return ctl_fail(c,
+				"%s: a name has at most 253 characters, each of its labels 1 to %d",
+				wm_plain(text, plain, sizeof(plain)), WM_DNS_LABEL_MAX);
+	if (!wm_dns_text(wire, ret, NS_MAXDNAME))
+		memcpy(ret, ".", sizeof("."));
+	return 0;
 }
 
 int ctl_dns_trace(const struct ctl *c)
@@ -326,12 +355,19 @@ int ctl_dns_trace(const struct ctl *c)
 	json_t *status = ctl_get(c, "/v1/waymark/status", false),
 	       *dns = status ? ctl_get(c, "/v1/waymark/dns", false) : NULL;
 	uint16_t type = WM_DNS_A;
+	char name[NS_MAXDNAME], reverse[WM_PREFIX_ZONE_SIZE];
+	bool address = reverse_of(c->args[0], reverse);
 	int r = CTL_EXIT_FAILED;
 
-	if (c->args_count > 1 && !ctl_type_parse(c->args[1], &type))
-		r = ctl_fail(c, "'%s' is no type that is known here", c->args[1]);
-	else if (dns)
-		r = trace(c, status, dns, type);
+	if (address)
+		type = WM_DNS_PTR;
+	if (c->args_count > 1 && !ctl_type_parse(c->args[1], &type)) {
+		r = ctl_fail(c, "'%s' is no type that is known here: a number works, as in TYPE257",
+			     c->args[1]);
+	} else if (dns) {
+		r = read_name(c, address ? reverse : c->args[0], name);
+		r = r ? r : trace(c, status, dns, name, type);
+	}
 	json_decref(dns);
 	json_decref(status);
 	return r;

@@ -72,9 +72,12 @@ matches "of userspace" "^level    the program in the kernel, of what userspace s
 label=$(printf 'x%.0s' {1..63})
 longest=${label:2}.$label.$label.$label
 check "the longest name" '["upstream","NXDOMAIN",0]' "$(trace "$longest")"
-matches "a longer one" "x: a name has at most 253 characters, each of its labels 63" "$("$CTL" "${AT[@]}" dns trace "x$longest" 2>&1)"
-matches "a longer label" "each of its labels 63" "$("$CTL" "${AT[@]}" dns trace "x$label.example" 2>&1)"
-matches "an empty label" "a..example: Invalid argument" "$("$CTL" "${AT[@]}" dns trace a..example 2>&1)"
+matches "a longer one" "x: a name has at most 253 characters, each of its labels 1 to 63" "$("$CTL" "${AT[@]}" dns trace "x$longest" 2>&1)"
+matches "a longer label" "each of its labels 1 to 63" "$("$CTL" "${AT[@]}" dns trace "x$label.example" 2>&1)"
+matches "an empty label" "a..example: a name has at most" "$("$CTL" "${AT[@]}" dns trace a..example 2>&1)"
+check "as the agent writes it" 'a\.b\027.example' "$("$CTL" "${AT[@]}" -j dns trace 'A\.b\027.example' | jq -r .name)"
+check "and it was asked for" 'a\.b\027.example' "$(operator $API/v1/waymark/dns/seen | jq -r '.questions[-1].name')"
+check "what is typed moves no cursor" 'a\027.example' "$("$CTL" "${AT[@]}" dns trace $'a\e.example' | sed -n 's/^asked .* for \(.*\) A$/\1/p')"
 matches "no type" "'X' is no type that is known here" "$("$CTL" "${AT[@]}" dns trace a.example X 2>&1)"
 check "flushed" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
 check "it is asked again" '["upstream","NOERROR",1]' "$(trace a.example)"
@@ -98,6 +101,8 @@ check "nothing is behind the last" '[0,0]' "$(operator "$API/v1/waymark/dns/seen
 check "without the kernel" '["own","NOERROR",1]' "$(trace web.service.mesh.internal)"
 check "a name that is not there" '["own","NXDOMAIN",0]' "$(trace none.service.mesh.internal AAAA)"
 check "nobody is asked" '["own","REFUSED",0]' "$(trace a.example)"
+check "an address is asked by its name" '["1.0.1.127.in-addr.arpa","PTR"]' \
+	"$("$CTL" "${AT[@]}" --json dns trace 127.1.0.1 | jq -c '[.name, .type]')"
 check "as the rule says" "not our domain, and dns.upstream is off" "$(rule a.example)"
 
 # --- who asks most for what
