@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* waymarkctl_dns.c - who is asked for names that are not ours. */
+#include "userspace/base/plain.h"
 #include "waymarkctl.h"
 
 static const char *const columns[] = {"domain",	    "server",	 "state", "since_ms",
@@ -33,7 +34,7 @@ int ctl_dns_upstreams(const struct ctl *c)
 
 int ctl_dns_flush(const struct ctl *c)
 {
-	char path[CTL_PATH_MAX] = "/v1/waymark/dns/cache";
+	char path[CTL_PATH_MAX] = "/v1/waymark/dns/cache", name[4 * CTL_NAME_MAX + 1];
 
 	if (c->args_count && !ctl_path(c, path, "/v1/waymark/dns/cache?name=", c->args[0], ""))
 		return CTL_EXIT_USAGE;
@@ -41,6 +42,6 @@ int ctl_dns_flush(const struct ctl *c)
 		return CTL_EXIT_FAILED;
 	if (!c->json)
 		printf("what others said%s%s is forgotten\n", c->args_count ? " of " : "",
-		       c->args_count ? c->args[0] : "");
+		       wm_plain(c->args_count ? c->args[0] : "", name, sizeof(name)));
 	return 0;
 }

@@ -49,6 +49,12 @@ check "the other one all the time" 0 "$(local_asked both)"
 check "once more" 200 "$(operator_code -X DELETE "$API/v1/waymark/dns/cache?name=four.example")"
 check "it is asked for once more" 1 "$(local_asked four)"
 check "counted" 2 "$(upstream_counter dns_upstream_name_flushed)"
+spaced() { grep -cF ' a?b.example. A IN' "$TMP/one.log"; } # unbound writes '?' for what is no letter
+spaced_asked() { local before; before=$(spaced); ask 'a\032b.example' >/dev/null; echo $(($(spaced) - before)); }
+check "a name that tools write in another way" "1 0" "$(spaced_asked) $(spaced_asked)"
+check "is forgotten as it is typed" "what others said of a b.example is forgotten" "$("$CTL" --agent "unix:$TMP/http.sock" dns flush 'a b.example' 2>&1)"
+check "which moves no cursor" 'what others said of \x1b.example is forgotten' "$("$CTL" --agent "unix:$TMP/http.sock" dns flush $'\e.example' 2>&1)"
+check "and asked for again" 1 "$(spaced_asked)"
 check "no name" 400 "$(operator_code -X DELETE "$API/v1/waymark/dns/cache?name=.")"
 check "everything" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
 for n in four both; do check "$n was forgotten" 1 "$(local_asked $n)"; done
