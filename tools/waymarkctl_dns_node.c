@@ -67,8 +67,8 @@ static int find_addresses(struct enabling *e, const json_t *status)
 			(void)add(e, &s);
 	}
 	return e->count ? 0
-			: ctl_fail(e->c, "the agent listens on no address with port 53: "
-					 "dns.port53_addresses");
+			: ctl_fail(e->c, "the agent listens on no address with port 53: set "
+					 "dns.port53_addresses and start it again");
 }
 
 /* --- is it to be trusted with that? ----------------------------------------------------------- */
