@@ -87,19 +87,40 @@ static int check_answers(const struct enabling *e)
 	return 0;
 }
 
+/* Has the agent anybody to ask for names of no domain in particular? */
+static bool has_others(const json_t *doc, const char *mode)
+{
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "servers"), i, s)
+	{
+		if (strcmp(ctl_text(s, "domain"), ".") == 0 &&
+		    strcmp(ctl_text(s, "state"), "loops") != 0)
+			return true;
+	}
+	return strcmp(mode, "recursion") == 0;
+}
+
+/* Where it is enabled already, the servers may be gone with the uplink. */
 static int check_upstream(const struct enabling *e)
 {
 	json_t *doc = ctl_get(e->c, "/v1/waymark/dns", false);
-	const char *mode = json_string_value(json_object_get(doc, "upstream"));
-	bool off = mode && strcmp(mode, "off") == 0;
+	const char *mode = ctl_text(doc, "upstream");
+	int r = 0;
 
-	json_decref(doc);
 	if (!doc)
 		return CTL_EXIT_FAILED;
-	if (off)
-		return ctl_fail(e->c, "dns.upstream is off, so that this node would find no other "
-				      "names: nothing was changed");
-	return 0;
+	if (strcmp(mode, "off") == 0)
+		r = ctl_fail(e->c, "dns.upstream is off, so that this node would find no other "
+				   "names: nothing was changed");
+	else if (!e->node.ours && !has_others(doc, mode))
+		r = ctl_fail(e->c,
+			     "dns.upstream is %s, and the agent knows no server for other names: "
+			     "nothing was changed",
+			     mode);
+	json_decref(doc);
+	return r;
 }
 
 /* --- a plain file ----------------------------------------------------------------------------- */

@@ -46,7 +46,14 @@ matches "no address" "'localhost' is no address" "$(enable localhost)"
 check "nothing was changed" "$WAS" "$(print_of)"
 stop_agent
 start_agent --set dns.upstream=resolv.conf --set "dns.resolv_conf=$RC,$RC.waymark"
-matches "not on port 53" "the agent listens on no address with port 53" "$(enable)"
+matches "not on port 53" "on no address with port 53: set dns.port53_addresses and start" "$(enable)"
+stop_agent
+start_agent --set dns.port53_addresses=127.0.0.1 --set dns.upstream=list --set dns.forward=corp.example=127.0.0.11
+matches "servers of one domain" "dns.upstream is list, and the agent knows no server for other names" "$(enable)"
+stop_agent
+start_agent --set dns.port53_addresses=127.0.0.1 --set dns.upstream=resolv.conf --set "dns.resolv_conf=$TMP/none"
+matches "no server" "dns.upstream is resolv.conf, and the agent knows no server for other names" "$(enable)"
+check "nothing was changed" "$WAS" "$(print_of)"
 stop_agent
 
 # --- a plain file
