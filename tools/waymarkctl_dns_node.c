@@ -322,7 +322,7 @@ static int tell(const struct ctl *c, const struct ctl_node *n, bool enabled, boo
 
 static int look(const struct ctl *c, struct ctl_node *ret)
 {
-	int r = ctl_node_look(c->root, ret);
+	int r = ctl_node_look(c->root, true, ret);
 
 	return r ? ctl_fail(c, "%s" CTL_NODE_RESOLV ": %s", c->root, wm_err_str(r)) : 0;
 }

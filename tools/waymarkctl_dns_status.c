@@ -119,7 +119,7 @@ static json_t *look_at_node(const struct ctl *c, const json_t *status)
 	struct ctl_node n;
 	json_t *doc = NULL;
 
-	if (ctl_node_look(c->root, &n))
+	if (ctl_node_look(c->root, false, &n))
 		ctl_fail(c, "%s" CTL_NODE_RESOLV " cannot be read", c->root);
 	else
 		doc = json_pack("{s:s, s:b, s:b, s:o, s:o, s:o}", "owner",

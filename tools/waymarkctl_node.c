@@ -8,11 +8,13 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STUB "127.0.0.53" /* where systemd-resolved listens */
-#define HOW  " (docs/dns.md); --force: as a plain file"
+#define STUB	  "127.0.0.53" /* where systemd-resolved listens */
+#define LINKS_MAX 40	       /* as the kernel follows: MAXSYMLINKS */
+#define HOW	  " (docs/dns.md); --force: as a plain file"
 
 const char *ctl_node_owner_str(enum ctl_node_owner o)
 {
@@ -38,30 +40,29 @@ static void read_servers(struct ctl_node *n)
 	}
 }
 
-/* "../run/x" in /etc is /run/x; by its text alone, as what a link leads to need not be there. */
-static bool absolute_of(const char *target, char ret[PATH_MAX])
+/* Go from the link @p at to where it leads, "../run/x" in /etc to /run/x; by its text alone, as
+ * what it leads to need not be there. @return false: it is too long, or the root itself. */
+static bool follow(char at[PATH_MAX], const char *target)
 {
-	size_t at = 0;
+	size_t len = *target == '/' ? 0 : (size_t)(strrchr(at, '/') - at);
 
-	if (*target != '/')
-		at = (size_t)snprintf(ret, PATH_MAX, "/etc");
 	while (*target) {
-		size_t len = strcspn(target, "/");
+		size_t word = strcspn(target, "/");
 
-		if (len == 2 && strncmp(target, "..", 2) == 0) {
-			while (at && ret[--at] != '/')
+		if (word == 2 && strncmp(target, "..", 2) == 0) {
+			while (len && at[--len] != '/')
 				;
-		} else if (len && !(len == 1 && *target == '.')) {
-			if (at + len + 2 > PATH_MAX)
+		} else if (word && !(word == 1 && *target == '.')) {
+			if (len + word + 2 > PATH_MAX)
 				return false;
-			ret[at++] = '/';
-			memcpy(ret + at, target, len);
-			at += len;
+			at[len++] = '/';
+			memcpy(at + len, target, word);
+			len += word;
 		}
-		target += len + (target[len] == '/');
+		target += word + (target[word] == '/');
 	}
-	ret[at] = '\0';
-	return at > 0;
+	at[len] = '\0';
+	return len > 0;
 }
 
 static void not_understood(struct ctl_node *n, const char *what, const char *do_what)
@@ -70,11 +71,14 @@ static void not_understood(struct ctl_node *n, const char *what, const char *do_
 	snprintf(n->why, sizeof(n->why), CTL_NODE_RESOLV " %.250s: %s", what, do_what);
 }
 
-/* Of a symbolic link. */
+/* Of a symbolic link, and of each that it leads to: one of another program may lead elsewhere
+ * tomorrow. */
 static void owner_by_link(struct ctl_node *n, const char *to)
 {
 	char what[PATH_MAX + 32];
 
+	if (n->owner == CTL_NODE_OTHER)
+		return;
 	if (strcmp(to, "/run/systemd/resolve/stub-resolv.conf") == 0 ||
 	    strcmp(to, "/usr/lib/systemd/resolv.conf") == 0 ||
 	    strcmp(to, "/lib/systemd/resolv.conf") == 0) {
@@ -83,7 +87,9 @@ static void owner_by_link(struct ctl_node *n, const char *to)
 		n->owner = CTL_NODE_NETWORK_MANAGER;
 	} else if (strncmp(to, "/run/systemd/resolve/", strlen("/run/systemd/resolve/")) == 0) {
 		not_understood(n, "lists the servers that systemd-resolved has, not itself",
-			       "link it to /run/systemd/resolve/stub-resolv.conf first");
+			       n->owner == CTL_NODE_RESOLVED
+				       ? "its listener is off: DNSStubListener=yes first"
+				       : "link it to /run/systemd/resolve/stub-resolv.conf first");
 	} else {
 		snprintf(what, sizeof(what), "is a link to %s", to);
 		if (strncmp(to, "/run/", 5) == 0)
@@ -124,17 +130,25 @@ static void owner_by_text(struct ctl_node *n)
 	}
 }
 
-/* Text and kind of the file at @p path, of one that is a link through it. */
-static int look_at(struct ctl_node *n, const char *path, struct wm_buf *to, char link[PATH_MAX])
+/* Text and kind of the file at @p path, of one that is a link through it and those that follow. */
+static int look_at(struct ctl_node *n, const char *path, struct wm_buf *to, bool *is_link)
 {
-	char target[PATH_MAX];
-	ssize_t len = readlinkat(n->root, path + 1, target, sizeof(target) - 1);
+	char at[PATH_MAX], target[PATH_MAX];
+	ssize_t len;
 
-	*link = '\0';
-	if (len < 0)
-		return errno == EINVAL ? ctl_node_read(n->root, path, to) : -errno;
-	target[len] = '\0';
-	return absolute_of(target, link) ? ctl_node_read(n->root, link, to) : -EINVAL;
+	snprintf(at, sizeof(at), "%s", path);
+	*is_link = false;
+	for (unsigned links = 0; links <= LINKS_MAX; links++) {
+		len = readlinkat(n->root, at + 1, target, sizeof(target) - 1);
+		if (len < 0)
+			return errno == EINVAL ? ctl_node_read(n->root, at, to) : -errno;
+		target[len] = '\0';
+		*is_link = true;
+		if (!follow(at, target))
+			return -EINVAL;
+		owner_by_link(n, strncmp(at, "/var/run/", strlen("/var/run/")) ? at : at + 4);
+	}
+	return -ELOOP;
 }
 
 static bool is_same(const struct ctl_node *n)
@@ -146,13 +160,12 @@ static bool is_same(const struct ctl_node *n)
 	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
-static void find_owner(struct ctl_node *n, const char *link)
+/* The links that lead there were looked at. */
+static void find_owner(struct ctl_node *n)
 {
 	if (n->missing)
 		not_understood(n, "is not there", "write one first");
-	else if (*link)
-		owner_by_link(n, link);
-	else
+	else if (n->owner == CTL_NODE_PLAIN)
 		owner_by_text(n);
 	if (n->owner == CTL_NODE_PLAIN && !n->ours && n->servers_count == 1 &&
 	    strcmp(n->servers[0], STUB) == 0)
@@ -162,19 +175,19 @@ static void find_owner(struct ctl_node *n, const char *link)
 /* Of ours: the one before, and who wrote it. */
 static int look_before(struct ctl_node *n)
 {
-	char link[PATH_MAX] = "";
-	int r = n->kept ? look_at(n, CTL_NODE_KEPT, &n->before, link) : -ENOENT;
+	bool is_link;
+	int r = n->kept ? look_at(n, CTL_NODE_KEPT, &n->before, &is_link) : -ENOENT;
 
 	if (r == -ENOENT)
 		r = wm_buf_puts(&n->before, "") ? 0 : -ENOMEM;
 	if (!r && n->kept)
-		find_owner(n, link);
+		find_owner(n);
 	return r;
 }
 
-int ctl_node_look(const char *root, struct ctl_node *ret)
+int ctl_node_look(const char *root, bool alone, struct ctl_node *ret)
 {
-	char link[PATH_MAX];
+	bool is_link = false;
 	struct stat st;
 	int r;
 
@@ -185,14 +198,16 @@ int ctl_node_look(const char *root, struct ctl_node *ret)
 	ret->root = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (ret->root < 0)
 		return -errno;
-	r = look_at(ret, CTL_NODE_RESOLV, &ret->text, link);
+	if (alone) /* file systems of a network may know no lock of a folder: as it was without */
+		(void)flock(ret->root, LOCK_EX);
+	r = look_at(ret, CTL_NODE_RESOLV, &ret->text, &is_link);
 	if (r == -ENOENT) { /* or it is a link, and who writes that file does not run */
-		ret->missing = !*link;
+		ret->missing = !is_link;
 		r = wm_buf_puts(&ret->text, "") ? 0 : -ENOMEM;
 	}
 	if (r)
 		return r;
-	ret->ours = !*link && ctl_node_sealed(ret->text.data, &ret->edited);
+	ret->ours = !is_link && ctl_node_sealed(ret->text.data, &ret->edited);
 	ret->kept = !fstatat(ret->root, &CTL_NODE_KEPT[1], &st, AT_SYMLINK_NOFOLLOW);
 	ret->same = ret->kept && is_same(ret);
 	read_servers(ret);
@@ -200,7 +215,7 @@ int ctl_node_look(const char *root, struct ctl_node *ret)
 		return look_before(ret);
 	if (!wm_buf_puts(&ret->before, ret->text.data))
 		return -ENOMEM;
-	find_owner(ret, link);
+	find_owner(ret);
 	return 0;
 }
 

@@ -39,8 +39,10 @@ struct ctl_node {
 	char servers[CTL_NODE_SERVERS_MAX][64];
 };
 
-/** Look at the node below @p root. @return 0, negative errno: what there is cannot be read. */
-int ctl_node_look(const char *root, struct ctl_node *ret);
+/** Look at the node below @p root. @param alone who wants to change it: waits until others that do
+ *  are done, and has it alone until ctl_node_done(). @return 0, negative errno: what there is
+ *  cannot be read. */
+int ctl_node_look(const char *root, bool alone, struct ctl_node *ret);
 void ctl_node_done(struct ctl_node *n);
 const char *ctl_node_owner_str(enum ctl_node_owner o);
 
