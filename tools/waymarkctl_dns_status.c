@@ -210,10 +210,11 @@ static void put_counters(const struct ctl *c, json_t *counters)
 static void put_upstream(const struct ctl *c, const json_t *doc)
 {
 	const json_t *servers = json_object_get(doc, "servers");
-	const char *source = json_string_value(json_object_get(doc, "source"));
+	const char *source = json_string_value(json_object_get(doc, "source")),
+		   *how = ctl_text(doc, "upstream");
 
-	printf("upstream %s%s%s\n", json_string_value(json_object_get(doc, "upstream")),
-	       source && *source ? ", of " : "", source ? source : "");
+	printf("upstream %s%s%s%s\n", how, source && *source ? ", of " : "", source ? source : "",
+	       strcmp(how, "off") == 0 ? ": names that are not ours are refused" : "");
 	if (json_array_size(servers))
 		printf("servers  %u of %zu answer\n", count_up(servers), json_array_size(servers));
 	printf("open     %lld questions\n\n",

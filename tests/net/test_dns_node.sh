@@ -40,6 +40,7 @@ matches "no agent" "no agent answers: start it first" "$(enable)"
 check "its status" "node     plain file, dns enable: no|asks     127.0.0.11:53" "$("$CTL" --root "$ROOT" dns status 2>/dev/null | paste -sd '|')"
 check "nothing was changed" "$WAS" "$(print_of)"
 start_agent --set dns.port53_addresses=127.0.0.1
+matches "what becomes of other names" "^upstream off: names that are not ours are refused$" "$("$CTL" --root "$ROOT" dns status)"
 matches "no other names" "dns.upstream is off, so that this node would find no other names" "$(enable)"
 matches "another server" "127.0.0.99:53 does not answer for mesh.internal" "$(enable 127.0.0.99)"
 matches "no address" "'localhost' is no address" "$(enable localhost)"
