@@ -197,13 +197,16 @@ static unsigned count_up(const json_t *servers)
 
 static void put_counters(const struct ctl *c, json_t *counters)
 {
-	const char *name;
+	const char *name, *before = "\n";
 	json_t *n;
 
 	json_object_foreach(counters, name, n)
 	{
-		if (c->verbose || json_integer_value(n))
-			printf("%-28s %lld\n", name, (long long)json_integer_value(n));
+		if (!c->verbose && !json_integer_value(n))
+			continue;
+		fputs(before, stdout);
+		before = "";
+		printf("%-28s %lld\n", name, (long long)json_integer_value(n));
 	}
 }
 
@@ -217,7 +220,7 @@ static void put_upstream(const struct ctl *c, const json_t *doc)
 	       strcmp(how, "off") == 0 ? ": names that are not ours are refused" : "");
 	if (json_array_size(servers))
 		printf("servers  %u of %zu answer\n", count_up(servers), json_array_size(servers));
-	printf("open     %lld questions\n\n",
+	printf("open     %lld questions\n",
 	       (long long)json_integer_value(json_object_get(doc, "open")));
 	put_counters(c, json_object_get(doc, "counters"));
 }
