@@ -167,6 +167,8 @@ static void show_top(const json_t *doc)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
 		const char *columns[] = {"per_s", keys[i], NULL};
 
+		if (!json_array_size(json_object_get(doc, keys[i])))
+			continue;
 		putchar('\n');
 		ctl_table(json_object_get(doc, keys[i]), columns, 0, stdout);
 	}

@@ -112,6 +112,8 @@ asking() {
 		dig -b 127.0.0.77 +short +tries=1 +time=1 @127.0.0.1 -p 8600 -f "$TMP/names" >/dev/null 2>&1
 	done
 }
+matches "nobody asks: no heads without rows" '^0.0 questions a second answered by userspace' "$("$CTL" "${AT[@]}" --once dns top)"
+check "and no more" 1 "$("$CTL" "${AT[@]}" --once dns top | wc -l)"
 asking &
 top() { "$CTL" "${AT[@]}" --json --once dns top; }
 busy() { [ "$(top | jq -r '[.name[0].name, .client[0].client, .type[0].type, .level[0].level] | join(" ")')" = "web.service.mesh.internal 127.0.0.77 A own" ]; }
