@@ -254,6 +254,15 @@ static bool wanted(const struct dump *d, const json_t *row)
 	return !name;
 }
 
+/* A process calls itself what it likes, and JSON has no octets that are no text. */
+static json_t *name_of(const char *s)
+{
+	char plain[4 * sizeof(((struct ctl_owner *)NULL)->cgroup)];
+	json_t *name = json_string(s);
+
+	return name ? name : json_string(wm_plain(s, plain, sizeof(plain)));
+}
+
 static json_t *connection_row(const struct dump *d, const struct wm_connection *e,
 			      const struct ctl_owner *o)
 {
@@ -264,15 +273,15 @@ static json_t *connection_row(const struct dump *d, const struct wm_connection *
 	bool same = known && d->m->backends[e->backend].state >> 16 == e->stamp;
 	json_t *row;
 
-	row = json_pack("{s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:s, s:s, s:I}", "service",
+	row = json_pack("{s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:o, s:o, s:I}", "service",
 			known ? ctl_dump_service(d, e->set) : json_null(), "instance",
 			same ? ctl_dump_instance(d, e->backend) : json_null(), "virtual",
 			ctl_dump_place(e->vip_be, e->vip_port_be), "address",
 			ctl_dump_place(e->backend_be, e->backend_port_be), "since_s",
 			(json_int_t)since_s, "why", wm_reason_text(e->reason), "pid",
 			o && o->pid ? json_integer(o->pid) : json_null(), "command",
-			o ? o->command : "", "cgroup", o ? o->cgroup : "", "cookie",
-			(json_int_t)e->cookie);
+			name_of(o ? o->command : ""), "cgroup", name_of(o ? o->cgroup : ""),
+			"cookie", (json_int_t)e->cookie);
 	ctl_put_pod(row, d->pods, o ? o->cgroup : "", o ? &o->local : &in6addr_any);
 	return row;
 }

@@ -51,6 +51,19 @@ kill "$second"
 wait "$second" 2>/dev/null
 for _ in $(seq 100); do [ "$(connections | jq length)" = 1 ] && break; sleep 0.1; done
 check "closed ones are gone" "$first" "$(connections | jq -r '.[].pid')"
+(
+	echo $BASHPID >"$CG/cgroup.procs"
+	exec /usr/bin/python3 -c '
+import socket, sys, time
+open("/proc/self/comm", "wb").write(b"a\xffb")
+s = socket.create_connection((sys.argv[1], 80))
+time.sleep(600)' "$api"
+) &
+odd=$!
+until_ok 10 are 2 || fail "there are not 2: $(connections)"
+check "who calls itself what is no text" 'two a\xffb' "$(connections api | jq -r '.[] | "\(.instance) \(.command)"')"
+kill "$odd"
+wait "$odd" 2>/dev/null
 stop_agent
 check "without an agent" "$web:80" "$(connections | jq -r '.[].virtual')"
 start_agent --set kernel.backends_max=1000 --set kernel.connections_max=1000
