@@ -286,6 +286,28 @@ static json_t *connection_row(const struct dump *d, const struct wm_connection *
 	return row;
 }
 
+/* Who misspells a name must not take it for one that nobody is connected to. */
+static bool is_known(const struct dump *d, const char *name)
+{
+	json_t *s, *b;
+	size_t i, k;
+
+	for (uint32_t n = 0; n < d->m->sets_cap; n++)
+		if (d->services[n] && strcasecmp(d->services[n], name) == 0)
+			return true;
+	json_array_foreach(d->told, i, s)
+	{
+		if (strcasecmp(ctl_text(s, "name"), name) == 0)
+			return true;
+		json_array_foreach(json_object_get(s, "backends"), k, b)
+		{
+			if (strcasecmp(ctl_text(b, "id"), name) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 static void dump_connections(struct dump *d)
 {
 	struct ctl_owner *owners = calloc(d->m->connections_cap + 1u, sizeof(*owners));
@@ -311,6 +333,13 @@ static void dump_connections(struct dump *d)
 			json_decref(row);
 	}
 	free(owners);
+	if (d->c->args_count && !json_array_size(d->rows) && !is_known(d, d->c->args[0])) {
+		json_decref(d->rows);
+		d->rows = NULL;
+		ctl_fail(d->c, "connections: neither a service nor an instance '%s' is known%s",
+			 d->c->args[0],
+			 d->told ? "" : ", as far as the kernel's tables tell: no agent answers");
+	}
 }
 
 static const struct {
@@ -383,12 +412,13 @@ static void learn_hashes(struct dump *d)
 
 static void learn_instances(struct dump *d)
 {
-	json_t *all = ctl_get(d->c, "/v1/waymark/services", true), *s, *b;
+	json_t *s, *b;
 	size_t i, k;
 	char key[16];
 
+	d->told = ctl_get(d->c, "/v1/waymark/services", true);
 	d->instances = json_object();
-	json_array_foreach(all, i, s)
+	json_array_foreach(d->told, i, s)
 	{
 		json_array_foreach(json_object_get(s, "backends"), k, b)
 		{
@@ -400,7 +430,6 @@ static void learn_instances(struct dump *d)
 			json_object_set(d->instances, key, json_object_get(b, "id"));
 		}
 	}
-	json_decref(all);
 }
 
 int ctl_dump_look(const struct ctl *c, const char *what, void (*fn)(struct dump *d),
@@ -425,6 +454,7 @@ int ctl_dump_look(const struct ctl *c, const char *what, void (*fn)(struct dump 
 	free(d.services);
 	free(d.hashes);
 	json_decref(d.instances);
+	json_decref(d.told);
 	json_decref(d.pods);
 	wm_inspect_close(d.x);
 	*ret_rows = d.rows;
@@ -436,8 +466,8 @@ static int dump(const struct ctl *c, const char *what, void (*fn)(struct dump *d
 	json_t *rows = NULL;
 	int r = ctl_dump_look(c, what, fn, &rows);
 
-	if (r)
-		return r;
+	if (r || !rows)
+		return r ? r : CTL_EXIT_FAILED;
 	if (!c->json && !json_array_size(rows)) {
 		json_decref(rows);
 		puts("no entries");

@@ -12,9 +12,10 @@ struct dump {
 	char **services;	/* by set; NULL: unknown */
 	struct by_hash *hashes; /* of the sets' services, in order */
 	size_t hashes_count;
+	json_t *told;	   /* the agent's services; NULL: none answers */
 	json_t *instances; /* by number of the backend, of a running agent */
 	json_t *pods;	   /* as ctl_pods(), for who has a socket */
-	json_t *rows;	   /* what is made */
+	json_t *rows;	   /* what is made; NULL: nothing, and it was said why */
 };
 /** Open the maps, learn the names, have @p fn make the rows. @return 0 with the rows, the caller's;
  *  else the exit status after a message. */

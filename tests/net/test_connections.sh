@@ -10,6 +10,7 @@ backend one 127.0.0.2 8080
 backend two 127.0.0.3 8080
 register one web 127.0.0.2 8080 >/dev/null
 register two api 127.0.0.3 8080 >/dev/null
+register three idle 127.0.0.3 8081 >/dev/null
 web=$(vip4 web) api=$(vip4 api)
 connections() { "$CTL" --json --pin-dir "$PINS" connections "$@"; }
 
@@ -44,8 +45,11 @@ next=$(jq .after <<<"$first_page")
 check "one a page" "1 1" "$(jq '.connections | length' <<<"$first_page") $(page "?limit=1&after=$next" | jq '.connections | length')"
 check "both pages together" 2 "$(jq -s '[.[].connections[].cookie] | unique | length' <<<"$first_page$(page "?limit=1&after=$next")")"
 check "a page that there is not" 400 "$(code "$API/v1/waymark/connections?after=x")"
-check "of nobody over HTTP" 0 "$(page '?service=nobody' | jq '.connections | length')"
-check "of nobody" 0 "$(connections nobody | jq length)"
+check "of nobody over HTTP" "404 unknown service: nobody" "$(code "$API/v1/waymark/connections?service=nobody") $(page '?service=nobody')"
+check "of who has none over HTTP" 0 "$(page '?service=idle' | jq '.connections | length')"
+check "of who has none" "no entries" "$("$CTL" --pin-dir "$PINS" connections idle)"
+check "of nobody" "1 waymarkctl: connections: neither a service nor an instance 'nobody' is known" \
+	"$("$CTL" --pin-dir "$PINS" connections nobody 2>"$TMP/said"; echo "$? $(cat "$TMP/said")")"
 
 kill "$second"
 wait "$second" 2>/dev/null
@@ -66,6 +70,8 @@ kill "$odd"
 wait "$odd" 2>/dev/null
 stop_agent
 check "without an agent" "$web:80" "$(connections | jq -r '.[].virtual')"
+check "of nobody, without one" "1 waymarkctl: connections: neither a service nor an instance 'nobody' is known, as far as the kernel's tables tell: no agent answers" \
+	"$("$CTL" --pin-dir "$PINS" connections nobody 2>"$TMP/said"; echo "$? $(cat "$TMP/said")")"
 start_agent --set kernel.backends_max=1000 --set kernel.connections_max=1000
 check "over a restart with other tables" "$web:80 127.0.0.2:8080 $first" "$(connections | jq -r '.[] | "\(.virtual) \(.address) \(.pid)"')"
 kill "$first"
