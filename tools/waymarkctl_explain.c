@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PORT_DIGITS 5 /* of 65535 */
+
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 /* Linux 5.14 */
 #endif
@@ -164,12 +166,17 @@ static bool question(const struct ctl *c, char path[CTL_PATH_MAX])
 	const char *port;
 	size_t at = 0;
 
-	if (strlen(c->args[0]) > CTL_NAME_MAX || !find_client(c, &x))
-		return false;
-	snprintf(name, sizeof(name), "%s", c->args[0]);
+	if (snprintf(name, sizeof(name), "%s", c->args[0]) >= (int)sizeof(name))
+		return ctl_path(c, path, "", c->args[0], ""); /* which is too long, and says so */
 	port = split_port(name);
+	if (strspn(port, "0123456789") != strlen(port) || strlen(port) > PORT_DIGITS) {
+		ctl_fail(c, "port: a number from 0 to 65535, not '%s'", port);
+		return false;
+	}
+	if (!find_client(c, &x))
+		return false;
 	if (*port)
-		at += (size_t)snprintf(tail, sizeof(tail), "&port=%.5s", port);
+		at += (size_t)snprintf(tail, sizeof(tail), "&port=%s", port);
 	if (x.cgroup)
 		at += (size_t)snprintf(tail + at, sizeof(tail) - at, "&cgroup=%" PRIu64, x.cgroup);
 	if (x.netns)

@@ -54,6 +54,10 @@ check "a cgroup elsewhere, by its path" "not steered" "$(explain -j web --cgroup
 matches "and why" "attached to $CG, and $CGROOT is not below it" "$(explain web --cgroup "$CGROOT")"
 explain web --pid 999999999 2>/dev/null
 check "a process that is not there" 1 $?
+for port in x 123456 '80&protocol=udp' '80 x'; do
+	check "port $port" "waymarkctl: port: a number from 0 to 65535, not '$port'" "$(explain "web:$port" 2>&1)"
+done
+check "a name that is too long" "waymarkctl: a name of 1 to 256 octets is wanted" "$(explain "$(printf '%0257d' 0)" 2>&1)"
 
 # --- policy, tiers, and who may not be chosen
 policy '{"select": "nearest"}'
