@@ -72,6 +72,8 @@ struct fetch {
 	json_t *doc;
 	bool want_doc, done, reached;
 	bool silent; /* its socket takes who connects, and no answer came */
+	bool other;  /* who answers there is no agent of ours */
+	int status;
 	int (*on_data)(void *arg, const void *data, size_t len);
 	void *data_arg;
 	char error[ERROR_MAX];
@@ -83,6 +85,7 @@ static void on_answer(void *arg, const struct wm_http_answer *a)
 	json_error_t je;
 
 	f->reached = !a->error;
+	f->status = a->status;
 	if (a->error)
 		snprintf(f->error, sizeof(f->error), "%s", a->reason);
 	else if (a->status != 200)
@@ -150,26 +153,58 @@ static void call_at(const char *agent, const char *path, struct wm_http_call_opt
 	wm_loop_free(f->loop);
 }
 
+/* Is it another program that answers at an address, as a Consul agent does at its default port,
+ * which is ours too? Not, where nobody answers. */
+static bool is_other(const char *agent)
+{
+	struct wm_http_call_options o = {.timeout_ms = CTL_TIMEOUT_MS};
+	struct fetch f = {0};
+
+	call_at(agent, "/v1/waymark/live", o, &f);
+	return f.reached && !f.done && (f.status == 404 || f.status / 100 == 3);
+}
+
+/* As call_at(), but what nobody named has to be an agent: before anything is written there, and
+ * where the answer is none of ours. */
+static void call_known(const struct ctl *c, const char *path, struct wm_http_call_options o,
+		       struct fetch *f)
+{
+	bool guessed = !c->agent_named && strncmp(c->agent, "unix:", 5) != 0;
+	bool writes = o.method && strcmp(o.method, "GET") != 0;
+
+	f->other = guessed && writes && is_other(c->agent);
+	if (!f->other) {
+		call_at(c->agent, path, o, f);
+		f->other = guessed && f->reached && !f->done && is_other(c->agent);
+	}
+	if (!f->other)
+		return;
+	f->reached = false;
+	snprintf(f->error, sizeof(f->error),
+		 "another program answers there, no waymarkd (a Consul agent?): name ours by -a");
+}
+
 /* @return whether it was done, else after a message. */
 static bool call(const struct ctl *c, const char *path, struct wm_http_call_options o,
 		 struct fetch *f, bool quiet)
 {
 	char first[ERROR_MAX];
 
-	call_at(c->agent, path, o, f);
+	call_known(c, path, o, f);
 	snprintf(first, sizeof(first), "%s", f->error);
 	if (!f->done && !f->reached && !c->agent_named && strncmp(c->agent, "unix:", 5) != 0 &&
 	    !access(CTL_SOCKET, F_OK)) {
 		call_at("unix:" CTL_SOCKET, path, o, f);
 		if (!f->reached)
 			snprintf(f->error, sizeof(f->error), "%s", first);
+		f->other = f->other && !f->reached;
 		f->silent = false; /* the first is named */
 	}
 	if (f->done || quiet || c->quiet)
 		return f->done;
 	if (f->reached)
 		ctl_fail(c, "%s", f->error);
-	else if (f->silent)
+	else if (f->silent || f->other)
 		ctl_fail(c, "%s: %s", c->agent, f->error);
 	else
 		ctl_fail(c, "%s: %s: is waymarkd running?%s", c->agent, f->error,

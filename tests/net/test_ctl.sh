@@ -27,6 +27,28 @@ until_ok 10 test -S "$TMP/silent"
 check "an agent that gives no answer" "waymarkctl: unix:$TMP/silent: an agent listens there, but gives no answer" \
 	"$(ctl -a "unix:$TMP/silent" services 2>&1)"
 kill $!
+# A Consul agent has port 8500 already: nothing is written there, and our socket is asked instead.
+/usr/bin/python3 -c '
+import http.server
+class Other(http.server.BaseHTTPRequestHandler):
+    def do_GET(self): self.send_error(404 if "waymark" in self.path else 200)
+    def do_PUT(self): open("'"$TMP"'/written", "w"); self.send_error(200)
+    def log_message(self, *_): pass
+http.server.HTTPServer(("127.0.0.1", 8500), Other).serve_forever()' &
+OTHER=$!
+until_ok 10 api $API/
+matches "another program at port 8500 is told" '8500: another program answers there, no waymarkd' "$(ctl services 2>&1)"
+matches "nor is anything written to it" '8500: another program answers there' "$(ctl deregister web 2>&1)"
+check "not even tried" 0 "$(find "$TMP" -name written | wc -l)"
+start_agent --set http.port=8501
+until_ok 60 test -S "$TMP/http.sock"
+# shellcheck disable=SC2016 # for the other shell
+matches "an agent is found behind its socket then" ': (healthy|DEGRADED)' "$(unshare --mount bash -c '
+	mount -t tmpfs none /run && mkdir /run/waymark && ln -s "$2" /run/waymark/http.sock && "$1" status 2>&1' \
+	bash "$CTL" "$TMP/http.sock")"
+kill "$AGENT" $OTHER
+wait "$AGENT"
+AGENT=''
 check "no command" 2 "$(rc ctl)"
 check "a wrong command" 2 "$(rc ctl dance)"
 check "a missing argument" 2 "$(rc ctl resolve)"
