@@ -10,6 +10,9 @@
 #define STREAM_MS (86400ull * 1000) /* ms of one request; then the next */
 #define RETRY_S	  1		    /* seconds before a stream is taken up again */
 
+#define CGROUP_MAX  511 /* octets of --cgroup, as the agent takes them */
+#define VERDICT_MAX 32	/* octets of --verdict; a path has all of them, escaped */
+
 struct stream {
 	const struct ctl *c;
 	struct ctl_lines lines;
@@ -101,14 +104,21 @@ static int on_data(void *arg, const void *data, size_t len)
 	return ferror(stdout) ? -1 : 0;
 }
 
-static void add(char path[CTL_PATH_MAX], const char *key, const char *value)
+/* What an option selects. @return false: it is too long for anything, and said. */
+static bool add(const struct ctl *c, char path[CTL_PATH_MAX], const char *key, const char *value,
+		size_t max)
 {
 	size_t at = strlen(path);
 
 	if (!value)
-		return;
+		return true;
+	if (strlen(value) > max) {
+		ctl_fail(c, "--%s: at most %zu octets", key, max);
+		return false;
+	}
 	at += (size_t)snprintf(path + at, CTL_PATH_MAX - at, "&%s=", key);
 	ctl_escape(path + at, CTL_PATH_MAX - at, value);
+	return true;
 }
 
 int ctl_monitor(const struct ctl *c)
@@ -118,9 +128,10 @@ int ctl_monitor(const struct ctl *c)
 	struct timespec pause = {.tv_sec = RETRY_S};
 	char path[CTL_PATH_MAX] = "/v1/waymark/flows?";
 
-	add(path, "service", c->service);
-	add(path, "cgroup", c->cgroup);
-	add(path, "verdict", c->verdict);
+	if (!add(c, path, "service", c->service, CTL_NAME_MAX) ||
+	    !add(c, path, "cgroup", c->cgroup, CGROUP_MAX) ||
+	    !add(c, path, "verdict", c->verdict, VERDICT_MAX))
+		return CTL_EXIT_USAGE;
 	for (;;) {
 		s.lines.len = 0;
 		if (!ctl_call(&over, NULL, path, STREAM_MS, on_data, &s) && !s.reached)

@@ -83,6 +83,9 @@ until_ok 20 led || fail "nobody is led there"
 matches "whom a policy leads to" '^api (one|three) n1$' "$(jq -r 'select(.verdict == "picked") | "\(.service) \(.instance) \(.node)"' "$TMP/led" | head -1)"
 
 # --- bounds
+long=/$(printf '%0512d' 0)
+check "a cgroup that is too long" "400 cgroup: at most 511 octets" "$(operator_code "$API/v1/waymark/flows?cgroup=$long") $(operator "$API/v1/waymark/flows?cgroup=$long")"
+check "waymarkctl says the same" "waymarkctl: --cgroup: at most 511 octets" "$("$CTL" --agent "unix:$TMP/http.sock" monitor --service "${long:1:256}" --cgroup "$long$long$long$long$long$long$long$long" --verdict lost 2>&1)"
 check "another verdict" 400 "$(operator_code "$API/v1/waymark/flows?verdict=lost")"
 check "over TCP it is an operator's" 403 "$(code "$API/v1/waymark/flows")"
 for _ in $(seq 12); do monitor /dev/null; done
