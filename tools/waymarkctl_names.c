@@ -54,7 +54,7 @@ bool ctl_name_cut(struct ctl_name *n, const char *domain)
 
 int ctl_name_kind(const struct ctl_name *n, const char *datacenter)
 {
-	static const char *const kinds[] = {"service", "virtual", "node", "addr"};
+	static const char *const kinds[] = {"service", "virtual", "node", "addr", "query"};
 
 	for (int i = n->n - 1; i > 0 && i >= n->n - 2; i--)
 		for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)

@@ -16,8 +16,8 @@ struct ctl_name {
 void ctl_name_split(struct ctl_name *n, const char *arg);
 /** Take @p domain from its end. @return false: it is not there, or "". */
 bool ctl_name_cut(struct ctl_name *n, const char *domain);
-/** Which label tells the kind (service, virtual, node, addr): the last, or the one before a
- *  datacenter. @return -1: none. */
+/** Which label tells the kind (service, virtual, node, addr, query): the last, or the one before
+ *  a datacenter. @return -1: none. */
 int ctl_name_kind(const struct ctl_name *n, const char *datacenter);
 /** Labels @p first to @p end, dots between. */
 void ctl_name_join(const struct ctl_name *n, int first, int end, char *out, size_t cap);

@@ -236,6 +236,37 @@ static int show_node(const struct ctl *c, const char *node)
 	return r;
 }
 
+/* A prepared query: whom it chooses now. */
+static int show_query(const struct ctl *c, const char *query)
+{
+	static const char *const columns[] = {"instance", "node", "address", "port", NULL};
+	char path[CTL_PATH_MAX];
+	json_t *doc, *rows, *x;
+	size_t i;
+
+	if (!ctl_path(c, path, "/v1/query/", query, "/execute"))
+		return CTL_EXIT_USAGE;
+	doc = ctl_get(c, path, false);
+	if (!doc || c->json)
+		return ctl_print(c, doc);
+	rows = json_array();
+	printf("%s asks for service %s\n", query, ctl_text(doc, "Service"));
+	json_array_foreach(json_object_get(doc, "Nodes"), i, x)
+	{
+		const json_t *s = json_object_get(x, "Service"), *n = json_object_get(x, "Node");
+
+		json_array_append_new(
+			rows, json_pack("{s:s, s:s, s:s, s:O}", "instance", ctl_text(s, "ID"),
+					"node", ctl_text(n, "Node"), "address",
+					ctl_text_or(s, "Address", ctl_text(n, "Address")), "port",
+					json_object_get(s, "Port")));
+	}
+	ctl_table(rows, columns, 0, stdout);
+	json_decref(rows);
+	json_decref(doc);
+	return 0;
+}
+
 /* The address that a name spells in hexadecimal, as the target of an SRV record does. */
 static int show_addr(const struct ctl *c, const char *digits)
 {
@@ -325,10 +356,10 @@ static int resolve_labels(const struct ctl *c, const struct ctl_name *n, int at)
 		return n->n == 1 ? service_named(c, n->label[0])
 				 : ctl_fail(c,
 					    "%s is no name of this agent's DNS; its forms are "
-					    "[tag.]NAME.service, NAME.virtual, NAME.node, "
-					    "HEX.addr and _NAME._TAG, each with or without the "
-					    "domain, names below in-addr.arpa and ip6.arpa, and "
-					    "addresses",
+					    "[TAG.]NAME.service, [TAG.]NAME.virtual, NAME.query, "
+					    "NAME.node, HEX.addr and _NAME._TAG, each with or "
+					    "without the domain, names below in-addr.arpa and "
+					    "ip6.arpa, and addresses; TAG is a tag or a subset",
 					    c->args[0]);
 	if (strcasecmp(n->label[at], "node") == 0) {
 		ctl_name_join(n, 0, at, rest, sizeof(rest));
@@ -336,7 +367,11 @@ static int resolve_labels(const struct ctl *c, const struct ctl_name *n, int at)
 	}
 	if (strcasecmp(n->label[at], "addr") == 0)
 		return show_addr(c, n->label[0]);
-	if (strcasecmp(n->label[at], "virtual") == 0 || at == 1)
+	if (strcasecmp(n->label[at], "query") == 0) {
+		ctl_name_join(n, 0, at, rest, sizeof(rest));
+		return show_query(c, rest);
+	}
+	if (at == 1)
 		return service_named(c, n->label[at - 1]);
 	ctl_name_join(n, 0, at - 1, rest, sizeof(rest));
 	return show_tagged(c, n->label[at - 1], rest);

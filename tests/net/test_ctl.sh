@@ -115,6 +115,13 @@ for n in web web.service web.service.mesh.internal. web.service.dc1.mesh.interna
 	matches "resolve $n" 'a +127.1.0.1:8081 +passing +up +1 +0.5' "$(ctl resolve $n)"
 done
 matches "resolve a tag" '^tag +blue' "$(ctl resolve blue.web.service.mesh.internal)"
+api -X POST $API/v1/query -d '{"Name": "q", "Service": {"Service": "web", "Tags": ["blue"]}}' >"$TMP/answer"
+matches "resolve a prepared query" '^a +n1 +127.1.0.1 +8081$' "$(ctl resolve q.query.mesh.internal)"
+check "and no other instance" 0 "$(ctl resolve q.query | grep -c 8082)"
+ctl policy set web - <<<'{"subsets": {"s2": "\"blue\" not in Service.Tags"}}' >"$TMP/answer"
+check "resolve a subset's virtual name" "$(ask s2.web.virtual.mesh.internal)" "$(ctl -j resolve s2.web.virtual | jq -r .vip4)"
+check "and its instances" b "$(ctl -j resolve s2.web.virtual.mesh.internal | jq -r '.chosen[].id')"
+ctl policy delete web >"$TMP/answer"
 matches "resolve a node" 'Node +n1' "$(ctl resolve n1.node.mesh.internal)"
 matches "resolve an address" 'address +127.0.0.1' "$(ctl resolve 7f000001.addr.mesh.internal)"
 matches "resolve the domain" '^mesh.internal is a domain of this agent' "$(ctl resolve mesh.internal)"
