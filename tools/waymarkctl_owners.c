@@ -22,7 +22,8 @@
 #define DIAG_BUFFER    32768 /* octets of a read: what the kernel fills at most */
 
 struct owners {
-	struct ctl_owner *all; /* by cookie */
+	struct ctl_owner *all;	  /* by cookie */
+	struct ctl_owner **found; /* by inode, once all were asked for */
 	size_t n;
 	ino_t seen[NAMESPACES_MAX];
 	size_t seen_count;
@@ -151,17 +152,34 @@ void ctl_proc_line(const char *pid, const char *file, const char *after, char *o
 		fclose(f);
 }
 
+static int by_inode(const void *a, const void *b)
+{
+	const struct ctl_owner *x = *(struct ctl_owner *const *)a,
+			       *y = *(struct ctl_owner *const *)b;
+
+	return x->inode < y->inode ? -1 : x->inode > y->inode;
+}
+
+static void sort_found(struct owners *o)
+{
+	o->found = calloc(o->n + 1, sizeof(struct ctl_owner *));
+	for (size_t i = 0; o->found && i < o->n; i++)
+		o->found[i] = &o->all[i];
+	if (o->found)
+		qsort(o->found, o->n, sizeof(struct ctl_owner *), by_inode);
+}
+
 static void take_process(struct owners *o, const char *pid, unsigned long inode)
 {
-	for (size_t i = 0; i < o->n; i++) {
-		struct ctl_owner *at = &o->all[i];
+	struct ctl_owner want = {.inode = inode}, *key = &want, **found;
 
-		if (at->inode != inode || at->pid)
-			continue;
-		at->pid = (int)strtol(pid, NULL, 10);
-		ctl_proc_line(pid, "comm", "", at->command, sizeof(at->command));
-		ctl_proc_line(pid, "cgroup", "0::", at->cgroup, sizeof(at->cgroup));
-	}
+	found = o->found ? bsearch(&key, o->found, o->n, sizeof(struct ctl_owner *), by_inode)
+			 : NULL;
+	if (!inode || !found || (*found)->pid)
+		return;
+	(*found)->pid = (int)strtol(pid, NULL, 10);
+	ctl_proc_line(pid, "comm", "", (*found)->command, sizeof((*found)->command));
+	ctl_proc_line(pid, "cgroup", "0::", (*found)->cgroup, sizeof((*found)->cgroup));
 }
 
 static void look_at_files(struct owners *o, const char *pid)
@@ -209,7 +227,9 @@ void ctl_owners_find(struct ctl_owner *all, size_t n)
 		each_process(o, visit);
 		if (own >= 0)
 			setns(own, CLONE_NEWNET);
+		sort_found(o);
 		each_process(o, look_at_files);
+		free(o->found);
 	}
 	if (own >= 0)
 		close(own);
