@@ -10,20 +10,22 @@
 /* Where it goes, in a few words. */
 static void print_ways(const json_t *p)
 {
+	static const char *const counted[] = {"subsets", "split", "failover", "ports"};
+	const char *affinity = ctl_text(json_object_get(p, "affinity"), "key");
 	const json_t *redirect = json_object_get(p, "redirect");
-	size_t splits = json_array_size(json_object_get(p, "split"));
-	size_t failover = json_array_size(json_object_get(p, "failover"));
-	size_t subsets = json_object_size(json_object_get(p, "subsets"));
 
 	if (redirect)
 		printf(" redirect=%s",
 		       ctl_text_or(redirect, "service", ctl_text_or(redirect, "region", "")));
-	if (subsets)
-		printf(" subsets=%zu", subsets);
-	if (splits)
-		printf(" split=%zu", splits);
-	if (failover)
-		printf(" failover=%zu", failover);
+	for (size_t n = 0; n < sizeof(counted) / sizeof(*counted); n++) {
+		const json_t *of = json_object_get(p, counted[n]);
+		size_t count = json_is_array(of) ? json_array_size(of) : json_object_size(of);
+
+		if (count)
+			printf(" %s=%zu", counted[n], count);
+	}
+	if (*affinity)
+		printf(" affinity=%s", affinity);
 	putchar('\n');
 }
 

@@ -67,6 +67,11 @@ matches "explained" '^tier 0: all, web subset v1: 75.00 % of new connections \(1
 matches "where its subsets are" '^subset v2: 1 instances, at 2[45][0-9]\.[0-9.]+, Service.Meta.v == 2$' "$(ctl policy explain web)"
 matches "with the odds of each" '^ +25.00 %  w2 .* running, passing$' "$(ctl policy explain web)"
 matches "and what comes of it" '^a connection now: chosen \(2 of 2 up; where none is: refuse\)$' "$(ctl policy explain web)"
+register w2 web 127.0.0.1 8082 '"Meta": {"v": "2", "endpoints.admin": "http:9100"}' >/dev/null
+ctl policy set web - <<<'{"ports": {"9090": "admin"}, "affinity": {"key": "uid", "timeout": "1m"}}' >"$TMP/set"
+matches "where a port leads" '^note: port 9090 leads to the endpoint admin, which 1 of 2 have$' "$(ctl policy explain web)"
+matches "and who keeps whom" '^note: a client, told apart by uid, keeps its instance until 60 s after its last connection$' "$(ctl policy explain web)"
+matches "listed" '^web +select=all balance=weighted when_none=refuse ports=1 affinity=uid$' "$(ctl policy list)"
 matches "its mistakes are told" 'subsets: "v_1" is not allowed' "$(echo '{"subsets": {"v_1": ""}}' | ctl policy set web - 2>&1)"
 check "deleted" "deleted web" "$(ctl policy delete web)"
 ctl policy get web 2>/dev/null && fail "it is still there"
