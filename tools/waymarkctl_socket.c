@@ -134,8 +134,11 @@ static void put_connection(const struct dump *d, json_t *row, const struct wm_co
 
 static bool in_connections(const struct dump *d, json_t *row, uint64_t cookie)
 {
-	for (uint32_t i = 0; cookie && i < d->m->connections_cap; i++) {
-		const struct wm_connection c = d->m->connections[i];
+	uint32_t buckets = d->m->connections_cap / WM_CONNECTION_WAYS;
+	uint32_t first = buckets ? ((uint32_t)cookie & (buckets - 1)) * WM_CONNECTION_WAYS : 0;
+
+	for (uint32_t i = 0; cookie && buckets && i < WM_CONNECTION_WAYS; i++) {
+		const struct wm_connection c = d->m->connections[first + i];
 
 		if (c.cookie != cookie || !c.time_ns)
 			continue;
