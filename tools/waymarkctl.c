@@ -22,31 +22,39 @@ static int cmd_completion(const struct ctl *c);
 /* X(name, words behind it, at least, at most, function, text) */
 #define COMMANDS(X)                                                                                \
 	X("status", "", 0, 0, ctl_status,                                                          \
-	  "is all well? -v: every counter. Exit status 0 healthy, 1 degraded, 2 no agent")         \
+	  "is the agent healthy? Exit status: 0 healthy, 1 degraded, 2 no agent. -v: every "       \
+	  "counter")                                                                               \
 	X("services", "[NAME]", 0, 1, ctl_services,                                                \
-	  "services with healthy of all, and what fails; NAME: its instances")                     \
+	  "all services, how many of their instances are healthy, and why others are not; NAME: "  \
+	  "its instances")                                                                         \
 	X("resolve", "NAME", 1, 1, ctl_resolve,                                                    \
-	  "what DNS and connect() make of a service, of any name that DNS has, or of an address")  \
+	  "what DNS and connect() give now for a service, any DNS name, or an address")            \
 	X("instance", "ID", 1, 1, ctl_instance,                                                    \
-	  "an instance: checks, state, drain, open connections")                                   \
+	  "one instance: checks, state, drain, open connections")                                  \
 	X("register", "FILE", 1, 1, ctl_register,                                                  \
-	  "register the service that a JSON file holds, as Consul's API takes it; - is stdin")     \
-	X("deregister", "ID", 1, 1, ctl_deregister, "take an instance and its checks away")        \
+	  "register a service from a JSON file in the form of Consul's API; -: from standard "     \
+	  "input")                                                                                 \
+	X("deregister", "ID", 1, 1, ctl_deregister, "remove an instance and its checks")           \
 	X("maint", "on|off [ID]", 1, 2, ctl_maint,                                                 \
-	  "take an instance out of service, or back; without ID the whole node")                   \
+	  "maintenance mode: take an instance out of service, or back in; without ID all of the "  \
+	  "node")                                                                                  \
 	X("drain", "ID", 1, 1, ctl_drain,                                                          \
-	  "no new connections, gone with the last or at --deadline (30s); --wait until it is")     \
-	X("undrain", "ID", 1, 1, ctl_undrain, "take new connections again")                        \
+	  "stop new connections; deregister after the last one closed, or at --deadline (30s); "   \
+	  "--wait: until then")                                                                    \
+	X("undrain", "ID", 1, 1, ctl_undrain,                                                      \
+	  "cancel a drain: the instance takes new connections again")                              \
 	X("policy list", "", 0, 0, ctl_policy_list,                                                \
-	  "services that have a policy, and what it says")                                         \
+	  "services that have a policy, and its main fields")                                      \
 	X("policy get", "SERVICE", 1, 1, ctl_policy_get,                                           \
-	  "a service's policy as JSON, as set takes it")                                           \
+	  "the policy of a service as JSON, in the form that `policy set` takes")                  \
 	X("policy explain", "SERVICE", 1, 1, ctl_policy_explain,                                   \
-	  "whom its policy selects now, how often each, and what happens where nobody is usable")  \
+	  "which instances the policy selects now, the share of each, and what happens if none "   \
+	  "is usable")                                                                             \
 	X("policy set", "SERVICE FILE", 2, 2, ctl_policy_set,                                      \
-	  "give a service a policy: a file of JSON, - is standard input")                          \
-	X("policy delete", "SERVICE", 1, 1, ctl_policy_delete, "take it away")                     \
-	X("events", "", 0, 0, ctl_events, "follow every change; --service selects")                \
+	  "set the policy of a service from a JSON file; -: from standard input")                  \
+	X("policy delete", "SERVICE", 1, 1, ctl_policy_delete, "remove the policy of a service")   \
+	X("events", "", 0, 0, ctl_events,                                                          \
+	  "follow every change of the registry; --service: of one service")                        \
 	X("ca init", "[DATACENTER]", 0, 1, ctl_ca_init,                                            \
 	  "make an authority for the certificates of a mesh, in --dir; of dc1")                    \
 	X("ca issue", "NODE [ADDRESS...]", 1, 17, ctl_ca_issue,                                    \
