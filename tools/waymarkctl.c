@@ -56,42 +56,46 @@ static int cmd_completion(const struct ctl *c);
 	X("events", "", 0, 0, ctl_events,                                                          \
 	  "follow every change of the registry; --service: of one service")                        \
 	X("ca init", "[DATACENTER]", 0, 1, ctl_ca_init,                                            \
-	  "make an authority for the certificates of a mesh, in --dir; of dc1")                    \
+	  "make a certificate authority for a mesh, in --dir; for datacenter dc1 unless named")    \
 	X("ca issue", "NODE [ADDRESS...]", 1, 17, ctl_ca_issue,                                    \
-	  "make a node's certificate and key, beside the authority's")                             \
-	X("ca show", "FILE", 1, 1, ctl_ca_show, "whom a certificate names, and for how long")      \
+	  "make a certificate and key for a node, signed by the authority in --dir")               \
+	X("ca show", "FILE", 1, 1, ctl_ca_show,                                                    \
+	  "which node a certificate names, and how long it is valid")                              \
 	X("keyring generate", "", 0, 0, ctl_keyring_generate,                                      \
-	  "print a new key for the datagrams of a mesh")                                           \
+	  "print a new key for encrypting the datagrams of a mesh")                                \
 	X("keyring list", "", 0, 0, ctl_keyring_list,                                              \
-	  "keys of the datagrams by fingerprint: how many members have each, and seal with it")    \
+	  "keys by fingerprint: how many members have each, and how many encrypt with it")         \
 	X("keyring add", "KEY", 1, 1, ctl_keyring_add,                                             \
-	  "add a key to the keyrings of all members; -: the key is read from stdin")               \
+	  "give a key to all members; -: read it from standard input")                             \
 	X("keyring use", "KEY", 1, 1, ctl_keyring_use,                                             \
-	  "all members seal with a key, or its fingerprint; --force: though some lack it")         \
+	  "make all members encrypt with a key (or fingerprint); --force: even if some lack it")   \
 	X("keyring remove", "KEY", 1, 1, ctl_keyring_remove,                                       \
-	  "remove a key, or the one of a fingerprint, from all members")                           \
-	X("members", "", 0, 0, ctl_members, "agents of the mesh: state, address, round trip")      \
+	  "remove a key (or fingerprint) from all members")                                        \
+	X("members", "", 0, 0, ctl_members, "agents of the mesh: state, address, round-trip time") \
 	X("join", "ADDRESS", 1, 1, ctl_join,                                                       \
-	  "join the mesh of the agent there; host or host:port")                                   \
+	  "join the mesh of the agent at an address, HOST or HOST:PORT")                           \
 	X("leave", "", 0, 0, ctl_leave,                                                            \
-	  "leave the mesh for good, and stop: others take its services away")                      \
+	  "leave the mesh for good and stop the agent; the other nodes remove its services")       \
 	X("force-leave", "NODE", 1, 1, ctl_force_leave,                                            \
-	  "a failed member does not come back; --force: forget it at once")                        \
-	X("peers", "", 0, 0, ctl_peers, "streams to other agents: round trip, octets, last error") \
+	  "declare that a failed member will not come back; --force: forget it at once")           \
+	X("peers", "", 0, 0, ctl_peers,                                                            \
+	  "connections to other agents: round-trip time, bytes, last error")                       \
 	X("conflicts", "", 0, 0, ctl_conflicts,                                                    \
-	  "concurrent writes of the catalog that this agent decided: what stands, what lost")      \
+	  "catalog entries written on two nodes at the same time: which write won, which lost")    \
 	X("sync status", "", 0, 0, ctl_sync_status,                                                \
-	  "what is here of each agent's log; equal digests: the same. -v: every counter")          \
+	  "how much of each agent's log is here; equal digests mean equal contents. -v: every "    \
+	  "counter")                                                                               \
 	X("sync verify", "", 0, 0, ctl_sync_verify,                                                \
-	  "have all members the same now? Names each object that differs. Exit status 1: no")      \
+	  "compare with all members now and name each object that differs. Exit status 1: "        \
+	  "something does")                                                                        \
 	X("sync release", "[NODE]", 0, 1, ctl_sync_release,                                        \
-	  "let removals happen that the brake holds back: of what NODE owns, or all")              \
+	  "let removals happen that were held back for safety: those of NODE's objects, or all")   \
 	X("sources", "", 0, 0, ctl_sources,                                                        \
-	  "who brings services from elsewhere: state, what is here of it, what is held back; "     \
-	  "-v: every counter")                                                                     \
+	  "Kubernetes and Consul as sources: state, what was taken over, what is held back; -v: "  \
+	  "every counter")                                                                         \
 	X("sources release", "NAME", 1, 1, ctl_sources_release,                                    \
-	  "let removals happen that the source's brake holds back; is it another cluster now, "    \
-	  "take that")                                                                             \
+	  "let removals of a source happen that were held back for safety, or accept that it is "  \
+	  "another cluster")                                                                       \
 	X("dns enable", "[ADDRESS...]", 0, 3, ctl_dns_enable,                                      \
 	  "the agent becomes the name server of this node's programs; what was there is kept")     \
 	X("dns disable", "", 0, 0, ctl_dns_disable, "put back what was there before dns enable")   \
