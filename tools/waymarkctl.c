@@ -187,14 +187,14 @@ enum {
 	  "status, connections, explain socket, top, maps dump, detach, doctor",                   \
 	  "pins of the agent (" CTL_PIN_DIR ", or $WAYMARK_PIN_DIR"                                \
 	  ")")                                                                                     \
-	X("json", 'j', NULL, NULL, "print JSON, failures too")                                     \
-	X("verbose", 'v', NULL, "status, sync status, dns status, sources",                        \
-	  "every figure and counter")                                                              \
+	X("json", 'j', NULL, NULL, "print JSON, errors too")                                       \
+	X("verbose", 'v', NULL, "status, sync status, dns status, sources", "show every counter")  \
 	X("watch", OPT_WATCH, "SECONDS",                                                           \
 	  "status, services, resolve, instance, maps, maps dump, doctor, members, peers, sync "    \
 	  "status, sources",                                                                       \
-	  "again and again, until interrupted")                                                    \
-	X("deadline", OPT_DEADLINE, "DURATION", "drain", "deregister then, whatever is open")      \
+	  "repeat until interrupted")                                                              \
+	X("deadline", OPT_DEADLINE, "DURATION", "drain",                                           \
+	  "deregister at the latest then, even with open connections")                             \
 	X("wait", OPT_WAIT, NULL, "drain", "return when the instance is gone")                     \
 	X("reason", OPT_REASON, "TEXT", "maint", "the reason, shown to whoever looks")             \
 	X("service", OPT_SERVICE, "NAME", "events, monitor", "only this service")                  \
@@ -216,14 +216,14 @@ enum {
 	  "as a process in this cgroup would dial")                                                \
 	X("cgroup", OPT_CGROUP, "DIR", "monitor", "only processes in this cgroup and below it")    \
 	X("verdict", OPT_VERDICT, "VERDICT", "monitor",                                            \
-	  "picked, refused, passed or unknown ones only")                                          \
-	X("uid", OPT_UID, "UID", "explain connect", "as this user would")                          \
+	  "only those: picked, refused, passed or unknown")                                        \
+	X("uid", OPT_UID, "UID", "explain connect", "as this user would dial")                     \
 	X("udp", OPT_UDP, NULL, "explain connect", "with a datagram socket")                       \
-	X("once", OPT_ONCE, NULL, "top, dns top", "one look, which takes a second")                \
+	X("once", OPT_ONCE, NULL, "top, dns top", "look once, for a second, and end")              \
 	X("root", OPT_ROOT, "DIR", "dns enable, dns disable, dns status",                          \
-	  "where the node's files are (/)")                                                        \
+	  "root directory of the node's files (/)")                                                \
 	X("only", OPT_ONLY, NULL, "dns enable",                                                    \
-	  "of systemd-resolved: the agent is asked for every name, not for its domain's alone")    \
+	  "with systemd-resolved: send every name to the agent, not only its own domains")         \
 	X("reference", OPT_REFERENCE, NULL, NULL, "print the page of all commands in Markdown")    \
 	X("man", OPT_MAN, NULL, NULL, "print the manual page in roff")                             \
 	X("version", OPT_VERSION, NULL, NULL, "print the version")                                 \
