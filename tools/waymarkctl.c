@@ -116,34 +116,40 @@ static int cmd_completion(const struct ctl *c);
 	  "forget the answers of others that are kept, all or those of NAME")                      \
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
 	X("validate", "FILE", 1, 1, ctl_validate,                                                  \
-	  "what the start would say of a configuration file")                                      \
+	  "check a configuration file as the start of the agent would")                            \
 	X("connections", "[SERVICE|INSTANCE]", 0, 1, ctl_connections,                              \
-	  "open sockets that were steered: process, cgroup, since when, to where and why")         \
+	  "open sockets that were steered: process, cgroup, since when, to which instance, and "   \
+	  "why")                                                                                   \
 	X("explain connect", "NAME[:PORT]", 1, 1, ctl_explain_connect,                             \
-	  "every step of what a connect() would meet now, of the process of --pid: name, "         \
-	  "programs, policy, tiers, the odds of each instance")                                    \
-	X("truth", "", 0, 0, ctl_truth,                                                            \
-	  "do registry, tables and kernel say the same? Exit status 0 yes, 1 no, 2 not known")     \
+	  "what a connect() would do now, step by step, for the process --pid: name, programs, "   \
+	  "policy, tiers, odds")                                                                   \
 	X("explain socket", "PID[:FD]", 1, 1, ctl_explain_socket,                                  \
-	  "what happened when a process's sockets were connected: by what, to whom, when, why")    \
+	  "what happened when the sockets of a process were connected: to which instance, when, "  \
+	  "and why")                                                                               \
+	X("truth", "", 0, 0, ctl_truth,                                                            \
+	  "do registry, kernel tables and real sockets agree? Exit status: 0 yes, 1 no, 2 "        \
+	  "unknown")                                                                               \
 	X("top", "", 0, 0, ctl_top,                                                                \
-	  "services and instances by new connections a second, open ones, failures, latency; "     \
-	  "--once: one look")                                                                      \
+	  "services and instances by new connections per second, with open ones, failures, "       \
+	  "latency; --once: one second, then end")                                                 \
 	X("monitor", "", 0, 0, ctl_monitor,                                                        \
-	  "connects and datagrams as they are decided; --service, --cgroup, --verdict select")     \
-	X("maps", "", 0, 0, ctl_maps, "maps and programs in the kernel: ids, occupancy, memory")   \
+	  "follow decisions as connect() and sendmsg() make them; select with --service, "         \
+	  "--cgroup, --verdict")                                                                   \
+	X("maps", "", 0, 0, ctl_maps, "BPF maps and programs of the agent: ids, entries, memory")  \
 	X("maps dump", "MAP", 1, 1, ctl_maps_dump,                                                 \
-	  "entries of a map in use, with names instead of numbers; instance ids from a running "   \
-	  "agent")                                                                                 \
+	  "entries of a map that are in use, with names instead of numbers (instance ids need a "  \
+	  "running agent)")                                                                        \
 	X("snapshot save", "FILE", 1, 1, ctl_snapshot_save,                                        \
-	  "the whole registry into a file, verified")                                              \
+	  "save the whole registry to a file, and verify it")                                      \
 	X("snapshot verify", "FILE", 1, 1, ctl_snapshot_verify,                                    \
-	  "read all of a snapshot: is it good?")                                                   \
+	  "check that a snapshot file is complete and undamaged")                                  \
 	X("snapshot restore", "FILE", 1, 1, ctl_snapshot_restore,                                  \
-	  "make the registry what a file says; --offline: with no agent running")                  \
-	X("detach", "", 0, 0, ctl_detach, "remove every program and map that an agent has pinned") \
+	  "replace the registry by a snapshot; --offline: while no agent runs")                    \
+	X("detach", "", 0, 0, ctl_detach,                                                          \
+	  "remove all BPF programs and maps that an agent pinned: nothing is steered any more")    \
 	X("doctor", "", 0, 0, ctl_doctor,                                                          \
-	  "what this kernel offers, what is attached, a self-test")                                \
+	  "what this kernel supports, what is attached and in which order; tests it with a "       \
+	  "connection of its own")                                                                 \
 	X("completion", "", 0, 0, cmd_completion,                                                  \
 	  "print the completion for bash: source <(waymarkctl completion)")                        \
 	X("version", "", 0, 0, cmd_version, "print the version")                                   \

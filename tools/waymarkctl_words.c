@@ -33,7 +33,7 @@ void ctl_words_usage(FILE *out, const struct ctl_command *c, const struct ctl_op
 	      out);
 	for (; c->name; c++) {
 		snprintf(left, sizeof(left), "%s %s", c->name, c->args);
-		fprintf(out, "  %-21s %s\n", left, c->text);
+		fprintf(out, "  %-30s %s\n", left, c->text);
 	}
 	fputc('\n', out);
 	for (; o->name; o++)
