@@ -97,23 +97,25 @@ static int cmd_completion(const struct ctl *c);
 	  "let removals of a source happen that were held back for safety, or accept that it is "  \
 	  "another cluster")                                                                       \
 	X("dns enable", "[ADDRESS...]", 0, 3, ctl_dns_enable,                                      \
-	  "the agent becomes the name server of this node's programs; what was there is kept")     \
-	X("dns disable", "", 0, 0, ctl_dns_disable, "put back what was there before dns enable")   \
+	  "make the agent the name server of this node's programs; the former configuration is "   \
+	  "kept")                                                                                  \
+	X("dns disable", "", 0, 0, ctl_dns_disable,                                                \
+	  "restore the configuration from before `dns enable`")                                    \
 	X("dns status", "", 0, 0, ctl_dns_status,                                                  \
-	  "whom this node's programs ask, does the agent answer, does a libc find its names; "     \
-	  "who is asked for names that are not ours, and how that goes; -v: every counter")        \
+	  "which server this node's programs ask, whether the agent answers, and how upstream "    \
+	  "servers do; -v: every counter")                                                         \
 	X("dns upstreams", "", 0, 0, ctl_dns_upstreams,                                            \
-	  "servers that are asked: state, latency, probes that failed")                            \
+	  "upstream servers: state, latency, failed probes")                                       \
 	X("dns trace", "NAME [TYPE]", 1, 2, ctl_dns_trace,                                         \
-	  "ask the agent a question: what answered it, by which rule, how long that took")         \
+	  "ask the agent one question: which level answered, by which rule, how long it took")     \
 	X("dns top", "", 0, 0, ctl_dns_top,                                                        \
-	  "names, clients and types that DNS is asked for most, of the kernel by a sample; "       \
-	  "--once: one look")                                                                      \
+	  "names, clients and types asked for most (the kernel's share is sampled); --once: one "  \
+	  "second, then end")                                                                      \
 	X("dns cache", "[NAME]", 0, 1, ctl_dns_cache,                                              \
-	  "answers of others that the kernel keeps, of NAME and below it; what each level of "     \
-	  "caches is asked and answers")                                                           \
+	  "cached answers of upstream servers in the kernel, of NAME and below; hit rates of "     \
+	  "both caches")                                                                           \
 	X("dns flush", "[NAME]", 0, 1, ctl_dns_flush,                                              \
-	  "forget the answers of others that are kept, all or those of NAME")                      \
+	  "drop cached answers of upstream servers: all, or those of NAME")                        \
 	X("reload", "", 0, 0, ctl_reload, "read the configuration again, as SIGHUP does")          \
 	X("validate", "FILE", 1, 1, ctl_validate,                                                  \
 	  "check a configuration file as the start of the agent would")                            \
