@@ -379,7 +379,7 @@ static int restore(const struct enabling *e, bool *changed)
 	const struct ctl_node *n = &e->node;
 	int r;
 
-	if (!n->ours && n->kept && !n->same && !e->c->force)
+	if (!n->ours && n->kept && !n->same && !n->missing && !e->c->force)
 		return ctl_fail(e->c, CTL_NODE_RESOLV " was written by another since; it stays, "
 						      "and the one before is " CTL_NODE_KEPT
 						      "; --force puts that back");

@@ -238,6 +238,21 @@ WAS=$(print_of)
 enable >/dev/null
 disable >/dev/null
 check "and is the one before when enabled again" "$WAS" "$(print_of)"
+enable >/dev/null
+rm "$RC"
+check "where it is gone" "this node's programs ask whom they asked before" "$(disable)"
+check "it comes back" "$WAS" "$(print_of)"
+
+# --- two at once: what was there is not lost between them
+before 'nameserver 127.0.0.11'
+ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e trace=renameat -e inject=renameat:delay_enter=2000000 \
+	"$CTL" --root "$ROOT" dns enable >/dev/null 2>&1 &
+SLOW=$!
+until_ok 60 test -e "$RC.waymark" || fail "the slow one does not get there"
+check "the second waits for the first" "this node's programs ask the agent already" "$(enable)"
+wait $SLOW
+check "which ends well" 0 $?
+check "and all comes back" "$WAS resolv.conf" "$(disable >/dev/null; print_of) $(ls "$ROOT/etc")"
 
 # --- killed before any of its calls: a whole file is there, and both commands go on from it
 calls=(write fsync fchmod linkat unlinkat renameat)
