@@ -117,7 +117,7 @@ static void put_connection(const struct dump *d, json_t *row, const struct wm_co
 	bool same = strcmp(state, "gone") != 0 && known;
 
 	json_object_set_new(row, "steered", json_true());
-	json_object_set_new(row, "service", known ? ctl_dump_service(d, c->set) : json_null());
+	json_object_set_new(row, "service", ctl_dump_service(d, c->set));
 	json_object_set_new(row, "virtual", ctl_dump_place(c->vip_be, c->vip_port_be));
 	json_object_set_new(row, "instance", same ? ctl_dump_instance(d, c->backend) : json_null());
 	json_object_set_new(row, "address", ctl_dump_place(c->backend_be, c->backend_port_be));
@@ -162,9 +162,60 @@ static struct wm_connection of_origin(const struct wm_origin *o)
 	return c;
 }
 
-/* Of socket storage: the connect(), or the destination of datagrams that is newest. */
-static bool in_storage(const struct dump *d, json_t *row, const struct taken *t)
+/* Backends by address and port: servers have thousands of sockets. */
+struct place {
+	__be32 addr_be[4]; /* v4-mapped if IPv4 */
+	__be16 port_be;
+	uint16_t pad; /* 0: they are compared as octets */
+	uint32_t backend;
+};
+struct places {
+	struct place *all; /* in order */
+	size_t count;
+};
+
+static int compare_places(const void *a, const void *b)
 {
+	return memcmp(a, b, offsetof(struct place, backend));
+}
+
+static void learn_places(const struct dump *d, struct places *ret)
+{
+	*ret = (struct places){calloc(2 * (size_t)d->m->backends_cap + 1, sizeof(*ret->all)), 0};
+	for (uint32_t i = 0; ret->all && i < d->m->backends_cap; i++) {
+		const struct wm_backend *b = &d->m->backends[i];
+		struct place v4 = {{0, 0, WM_V4_MAPPED_BE, b->addr4_be}, b->port_be, 0, i};
+		struct place v6 = {{0}, b->port_be, 0, i};
+
+		if ((b->state & WM_STATE_MASK) == WM_STATE_FREE)
+			continue;
+		memcpy(v6.addr_be, b->addr6_be, sizeof(v6.addr_be));
+		if (b->families & WM_FAMILY_4)
+			ret->all[ret->count++] = v4;
+		if (b->families & WM_FAMILY_6)
+			ret->all[ret->count++] = v6;
+	}
+	if (ret->count)
+		qsort(ret->all, ret->count, sizeof(*ret->all), compare_places);
+}
+
+/* The backend that has this address and port; NULL: none. */
+static const struct wm_backend *backend_at(const struct dump *d, const struct places *p,
+					   const __be32 addr_be[4], __be16 port_be)
+{
+	struct place want = {.port_be = port_be};
+	const struct place *at;
+
+	memcpy(want.addr_be, addr_be, sizeof(want.addr_be));
+	at = p->count ? bsearch(&want, p->all, p->count, sizeof(*p->all), compare_places) : NULL;
+	return at ? &d->m->backends[at->backend] : NULL;
+}
+
+/* Of socket storage: the connect(), or the destination of datagrams that is newest. */
+static bool in_storage(const struct dump *d, const struct places *p, json_t *row,
+		       const struct taken *t)
+{
+	const struct wm_backend *b;
 	struct wm_socket_origin o = {0};
 	const struct wm_origin *best = NULL;
 	struct wm_connection c;
@@ -178,6 +229,14 @@ static bool in_storage(const struct dump *d, json_t *row, const struct taken *t)
 	if (!best)
 		return false;
 	c = of_origin(best);
+	/* that of Multipath TCP names none: a subflow counts as the connection */
+	b = c.backend == WM_NO_BACKEND && c.set != WM_NO_BACKEND
+		    ? backend_at(d, p, c.backend_be, c.backend_port_be)
+		    : NULL;
+	if (b) {
+		c.backend = (uint32_t)(b - d->m->backends);
+		c.stamp = (__u16)(b->state >> 16);
+	}
 	put_connection(d, row, &c, "socket storage");
 	if (best != &o.at[0])
 		json_object_set_new(row, "datagram", json_true());
@@ -186,41 +245,12 @@ static bool in_storage(const struct dump *d, json_t *row, const struct taken *t)
 
 /* --- what was not -------------------------------------------------------------------------------
  */
-/* The backend that has this address and port; backends_cap: none. */
-static uint32_t backend_at(const struct dump *d, const struct taken *t)
+static const char *why_not(const struct dump *d, const struct places *p, json_t *row,
+			   const struct taken *t)
 {
-	uint32_t i = 0;
-
-	for (; i < d->m->backends_cap; i++) {
-		const struct wm_backend *b = &d->m->backends[i];
-
-		if ((b->state & WM_STATE_MASK) == WM_STATE_FREE || b->port_be != t->port_be)
-			continue;
-		if (t->peer_be[2] == WM_V4_MAPPED_BE && !(t->peer_be[0] | t->peer_be[1])
-			    ? b->families & WM_FAMILY_4 && b->addr4_be == t->peer_be[3]
-			    : !memcmp(b->addr6_be, t->peer_be, sizeof(t->peer_be)))
-			break;
-	}
-	return i;
-}
-
-static bool is_frontend(const struct dump *d, const struct taken *t)
-{
-	struct wm_frontend_key key = {0};
-	struct wm_frontend f;
-	bool begun = false;
-
-	while (wm_inspect_frontend(d->x, &key, &begun, &f))
-		if (!memcmp(key.addr_be, t->peer_be, sizeof(key.addr_be)))
-			return true;
-	return false;
-}
-
-static const char *why_not(const struct dump *d, json_t *row, const struct taken *t)
-{
+	const struct wm_backend *b = backend_at(d, p, t->peer_be, t->port_be);
 	struct tcp_info info = {0};
 	socklen_t len = sizeof(info);
-	uint32_t b;
 
 	if (!t->connected) {
 		if (t->type == SOCK_STREAM &&
@@ -230,30 +260,29 @@ static const char *why_not(const struct dump *d, json_t *row, const struct taken
 			       "side";
 		return "it is not connected (any more)";
 	}
-	if (is_frontend(d, t))
+	if (wm_inspect_steers(d->x, t->peer_be))
 		return "its peer is a virtual address, and no program was asked: it was connected "
 		       "before they were attached, or by a process that is not below their cgroup "
 		       "(explain connect --pid tells)";
-	b = backend_at(d, t);
-	if (b == d->m->backends_cap)
+	if (!b)
 		return "its peer is no address of a service, or it was accepted here";
-	json_object_set_new(row, "service", ctl_dump_service_by(d, d->m->backends[b].service));
-	json_object_set_new(row, "instance", ctl_dump_instance(d, b));
+	json_object_set_new(row, "service", ctl_dump_service_by(d, b->service));
+	json_object_set_new(row, "instance", ctl_dump_instance(d, (uint32_t)(b - d->m->backends)));
 	return "its peer is an instance's own address: it was dialled as such, or by a name that "
 	       "DNS answers with instances, not by the virtual one";
 }
 
 /* --- the sockets of a process -------------------------------------------------------------------
  */
-static void explain(struct dump *d, const struct taken *t)
+static void explain(struct dump *d, const struct places *p, const struct taken *t)
 {
 	json_t *row = json_pack("{s:i, s:s, s:o, s:I, s:b}", "fd", t->number, "protocol",
 				t->type == SOCK_STREAM ? "tcp" : "udp", "peer",
 				t->connected ? ctl_dump_place(t->peer_be, t->port_be) : json_null(),
 				"cookie", (json_int_t)t->cookie, "steered", 0);
 
-	if (!in_connections(d, row, t->cookie) && !in_storage(d, row, t))
-		json_object_set_new(row, "why_not", json_string(why_not(d, row, t)));
+	if (!in_connections(d, row, t->cookie) && !in_storage(d, p, row, t))
+		json_object_set_new(row, "why_not", json_string(why_not(d, p, row, t)));
 	ctl_put_pod(row, d->pods, t->cgroup, &t->local);
 	json_array_append_new(d->rows, row);
 }
@@ -276,14 +305,14 @@ static bool split(const char *text, int *pid, int *fd)
 	return end != text && !*end && n >= 0 && n <= INT32_MAX;
 }
 
-static void take(struct dump *d, int pidfd, int number, const char *cgroup)
+static void take(struct dump *d, const struct places *p, int pidfd, int number, const char *cgroup)
 {
 	struct taken t = {.number = number, .cgroup = cgroup};
 
 	t.fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
 	if (t.fd < 0 || !look(&t))
 		return;
-	explain(d, &t);
+	explain(d, p, &t);
 	close(t.fd);
 }
 
@@ -291,6 +320,7 @@ static void explain_all(struct dump *d)
 {
 	int pid, fd, pidfd;
 	char path[64], cgroup[512] = "";
+	struct places p;
 	struct dirent *e;
 	DIR *dir;
 
@@ -299,17 +329,19 @@ static void explain_all(struct dump *d)
 	snprintf(path, sizeof(path), "%d", pid);
 	ctl_proc_line(path, "cgroup", "0::", cgroup, sizeof(cgroup));
 	d->pods = ctl_pods(d->c);
+	learn_places(d, &p);
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = fd < 0 ? opendir(path) : NULL;
 	if (fd >= 0)
-		take(d, pidfd, fd, cgroup);
+		take(d, &p, pidfd, fd, cgroup);
 	while (dir && (e = readdir(dir)))
 		if (e->d_name[0] >= '0' && e->d_name[0] <= '9')
-			take(d, pidfd, (int)strtol(e->d_name, NULL, 10), cgroup);
+			take(d, &p, pidfd, (int)strtol(e->d_name, NULL, 10), cgroup);
 	if (dir)
 		closedir(dir);
 	if (pidfd >= 0)
 		close(pidfd);
+	free(p.all);
 }
 
 static void show_pod(const json_t *row)
