@@ -155,7 +155,8 @@ static int cmd_completion(const struct ctl *c);
 	X("completion", "", 0, 0, cmd_completion,                                                  \
 	  "print the completion for bash: source <(waymarkctl completion)")                        \
 	X("version", "", 0, 0, cmd_version, "print the version")                                   \
-	X("help", "[COMMAND]", 0, 2, cmd_help, "this text, or a command's")
+	X("help", "[COMMAND]", 0, 2, cmd_help,                                                     \
+	  "help on all commands, on one, or on a group such as `dns`")
 
 static const struct ctl_command commands[] = {
 #define X(name, args, min, max, fn, text) {name, args, min, max, fn, text},
@@ -390,8 +391,8 @@ static int take(int o, struct ctl *c)
 	case OPT_VERSION:
 		return cmd_version(c);
 	case 'h':
-		ctl_words_usage(stdout, commands, option_texts);
-		return 0;
+		c->help = true;
+		return -1;
 	default:
 		fputs("try: waymarkctl --help\n", stderr);
 		return CTL_EXIT_USAGE;
@@ -431,6 +432,42 @@ static const struct ctl_command *find(char **words, int count, int *ret_words)
 		}
 	}
 	return best;
+}
+
+/* "drain --help", "dns --help": of a command, or of all that begin with its first word. */
+static int help_of(char **words, int count)
+{
+	struct ctl c = {.args = words};
+
+	(void)find(words, count, &c.args_count);
+	if (!c.args_count && count)
+		c.args_count = 1;
+	return cmd_help(&c);
+}
+
+static bool is_group(const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const struct ctl_command *k = commands; k->name; k++)
+		if (strncmp(k->name, word, n) == 0 && k->name[n] == ' ')
+			return true;
+	return false;
+}
+
+/* No command begins with these words. */
+static int unknown(char **words, int count)
+{
+	bool group = is_group(words[0]);
+	char name[64];
+
+	if (group && count == 1) { /* "dns": those that there are */
+		(void)ctl_words_command(stderr, commands, option_texts, words[0]);
+		return CTL_EXIT_USAGE;
+	}
+	snprintf(name, sizeof(name), "%s%s%s", words[0], group ? " " : "", group ? words[1] : "");
+	ctl_words_unknown(stderr, commands, name);
+	return CTL_EXIT_USAGE;
 }
 
 /* Number of an option in the tables, by what getopt calls it. */
@@ -485,15 +522,15 @@ int main(int argc, char **argv)
 			return r;
 		given |= 1ull << place_of(o);
 	}
+	if (c.help)
+		return help_of(argv + optind, argc - optind);
 	if (optind == argc) {
 		ctl_words_usage(stderr, commands, option_texts);
 		return CTL_EXIT_USAGE;
 	}
 	k = find(argv + optind, argc - optind, &words);
-	if (!k) {
-		ctl_words_unknown(stderr, commands, argv[optind]);
-		return CTL_EXIT_USAGE;
-	}
+	if (!k)
+		return unknown(argv + optind, argc - optind);
 	if (!judge_options(given, k))
 		return CTL_EXIT_USAGE;
 	c.args = argv + optind + words;

@@ -37,6 +37,7 @@ struct ctl {
 	unsigned watch_s; /* 0: once */
 	char **args;	  /* words behind the command's name */
 	int args_count;
+	bool help; /* --help: instead of what the command does, what it would do */
 };
 
 /* --- waymarkctl_http.c --- */
