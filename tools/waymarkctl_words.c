@@ -213,6 +213,26 @@ static void put_next(FILE *out, const struct ctl_command *all, const char *words
 	}
 }
 
+/* First words that are no command of themselves: what may follow each. */
+static void put_groups(FILE *out, const struct ctl_command *all)
+{
+	char last[64] = "", word[64];
+	bool alone;
+
+	for (const struct ctl_command *c = all; c->name; c++) {
+		snprintf(word, sizeof(word), "%.*s", (int)strcspn(c->name, " "), c->name);
+		alone = strcmp(word, last) == 0; /* was told; a group's commands stand together */
+		for (const struct ctl_command *k = all; k->name && !alone; k++)
+			alone = strcmp(k->name, word) == 0;
+		snprintf(last, sizeof(last), "%s", word);
+		if (alone)
+			continue;
+		fprintf(out, "\t%s) words=\"", word);
+		put_next(out, all, word);
+		fputs("\" ;;\n", out);
+	}
+}
+
 static void put_case(FILE *out, const struct ctl_command *all, const struct ctl_option *o,
 		     const struct ctl_command *c)
 {
@@ -271,9 +291,8 @@ void ctl_words_completion(FILE *out, const struct ctl_command *c, const struct c
 	      out);
 	put_first_words(out, c);
 	put_options(out, o, NULL);
-	fputs("\" ;;\n\tsnapshot) words=\"", out);
-	put_next(out, c, "snapshot");
 	fputs("\" ;;\n", out);
+	put_groups(out, c);
 	/* of two words first: the others' patterns are theirs as well */
 	for (int two = 1; two >= 0; two--)
 		for (const struct ctl_command *k = c; k->name; k++)

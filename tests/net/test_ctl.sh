@@ -84,6 +84,8 @@ check "one by its beginning" backends "$(completed --json maps dump b)"
 check "and no map after it" 0 "$(completed maps dump backends '' | grep -c frontends)"
 check "on or off" 'on off' "$(completed maint '' | sed 's/ --.*//')"
 check "what a snapshot can" 'save verify restore' "$(completed snapshot '')"
+check "what each group can" 'enable disable status upstreams trace top cache flush; connect socket; init issue show' \
+	"$(completed dns ''); $(completed explain ''); $(completed ca '')"
 check "files where one is wanted" "$TMP/agent.log" "$(touch "$TMP/agent.log" && completed snapshot verify "$TMP/ag")"
 check "directories for a directory" "$TMP" "$(completed --pin-dir "$TMP" | xargs -n1 | grep -x "$TMP")"
 check "nothing for a duration" '' "$(completed drain --deadline '')"
