@@ -112,7 +112,7 @@ static void put_connection(const struct dump *d, json_t *row, const struct wm_co
 			   const char *kept)
 {
 	uint64_t now = wm_clock_ns();
-	bool known = c->backend < d->m->backends_cap;
+	bool known = c->backend < d->m->backends_cap, told = c->reason || c->set == WM_NO_BACKEND;
 	const char *state = now_of(d, c->backend, c->stamp);
 	bool same = strcmp(state, "gone") != 0 && known;
 
@@ -125,8 +125,10 @@ static void put_connection(const struct dump *d, json_t *row, const struct wm_co
 	json_object_set_new(
 		row, "since_s",
 		json_integer(now > c->time_ns ? (json_int_t)((now - c->time_ns) / 1000000000) : 0));
-	json_object_set_new(row, "tier", json_integer(c->tier));
-	json_object_set_new(row, "why", json_string(wm_reason_text(c->reason)));
+	json_object_set_new(row, "tier", told ? json_integer(c->tier) : json_null());
+	json_object_set_new(
+		row, "why",
+		json_string(told ? wm_reason_text(c->reason) : "why is not kept there"));
 	json_object_set_new(row, "balance", json_string(wm_reason_balance(c->reason)));
 	json_object_set_new(row, "backend_is", json_string(state));
 	json_object_set_new(row, "kept", json_string(kept));
@@ -368,17 +370,20 @@ static void show(const json_t *row)
 		show_pod(row);
 		return;
 	}
-	printf("fd %lld, %s: %s to %s (%s) became %s (%s) at %s, %lld s ago: %s, tier %lld, "
-	       "balance %s; the instance is %s; kept in %s",
-	       fd, ctl_text_or(row, "protocol", ""),
+	printf("fd %lld, %s: %s to %s (%s) became %s (%s) at %s, %lld s ago: %s", fd,
+	       ctl_text_or(row, "protocol", ""),
 	       json_object_get(row, "datagram") ? "its last datagram" : "connect()",
 	       ctl_text_or(row, "virtual", ""), service, ctl_text_or(row, "address", ""), id,
 	       ctl_text_or(row, "at", ""),
 	       (long long)json_integer_value(json_object_get(row, "since_s")),
-	       ctl_text_or(row, "why", ""),
-	       (long long)json_integer_value(json_object_get(row, "tier")),
-	       *ctl_text_or(row, "balance", "") ? ctl_text_or(row, "balance", "") : "not told",
-	       ctl_text_or(row, "backend_is", ""), ctl_text_or(row, "kept", ""));
+	       ctl_text_or(row, "why", ""));
+	if (json_is_integer(json_object_get(row, "tier")))
+		printf(", tier %lld, balance %s",
+		       (long long)json_integer_value(json_object_get(row, "tier")),
+		       *ctl_text_or(row, "balance", "") ? ctl_text_or(row, "balance", "")
+							: "not told");
+	printf("; the instance is %s; kept in %s", ctl_text_or(row, "backend_is", ""),
+	       ctl_text_or(row, "kept", ""));
 	show_pod(row);
 }
 

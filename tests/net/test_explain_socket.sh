@@ -24,6 +24,11 @@ d = socket.create_connection(c.getsockname()); at(103, d)                    # n
 e = socket.socket(); at(104, e)                                              # not connected
 f = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); f.sendto(b"x", (vip, 81)); at(105, f)
 g = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); g.connect((vip, 82)); at(106, g)
+try:
+    h = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262); h.connect((vip, 83)) # Multipath TCP, which a kernel may lack
+except OSError:
+    h = socket.create_connection((vip, 83))
+at(107, h)
 print("ready", flush=True)
 time.sleep(600)
 E2
@@ -51,7 +56,9 @@ matches "an address of nobody" "no address of a service" "$(of 103 .why_not)"
 matches "not connected" "not connected" "$(of 104 .why_not)"
 check "a datagram" "true true $web:81 127.0.0.2:8080 socket storage" "$(of 105 '"\(.steered) \(.datagram) \(.virtual) \(.address) \(.kept)"')"
 check "a connected datagram socket" "true udp web one $web:82 127.0.0.2:8080" "$(steered 106)"
-check "all of the process" 14 "$(explain -j "$client" | jq length)"
+check "of the present tables, which do not keep why" "why is not kept there null up" "$(of 105 '"\(.why) \(.tier) \(.backend_is)"')"
+check "Multipath TCP" "true tcp web one $web:83 127.0.0.2:8080 up" "$(steered 107) $(of 107 .backend_is)"
+check "all of the process" 16 "$(explain -j "$client" | jq length)"
 matches "for people" "fd 100, tcp: connect\(\) to $web:80 \(web\) became 127.0.0.2:8080 \(one\) at 20.*drawn by weight, tier 0" "$(explain "$client")"
 explain "$client:3000" 2>/dev/null
 check "no such socket" 1 $?
