@@ -184,6 +184,20 @@ register() { # id, name, address, port, [more JSON]
 }
 vip4() { api "$API/v1/waymark/services" | jq -r ".[] | select(.name == \"$1\") | .vip4"; }
 vip6() { api "$API/v1/waymark/services" | jq -r ".[] | select(.name == \"$1\") | .vip6"; }
+# Clients beside what a test does next (dialers.py), from the first connect that is made until `dialled`, which tells how
+# many were MADE and FAILED_, the MOST that failed for one client, and the ERRORS.
+dialing() { # address, clients
+	rm -f "$TMP/over" "$TMP/over.on"
+	inside /usr/bin/python3 tests/net/dialers.py "$1" 80 "$2" 0 "$TMP/over" >"$TMP/dials" &
+	DIALERS=$!
+	until_ok 20 test -e "$TMP/over.on" || fail "nobody connects to $1"
+}
+# shellcheck disable=SC2034 # tests read them
+dialled() {
+	touch "$TMP/over"
+	wait "$DIALERS"
+	read -r MADE FAILED_ MOST ERRORS <"$TMP/dials"
+}
 counter() { # a counter of the kernel's
 	bpftool -j map dump pinned "$PINS/maps/counters" |
 		jq "[.[].formatted.values[]?.value.$1] | add"
