@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Clients of the agent's DNS on 127.0.0.1:8600.
-flood SOURCE COUNT: that many questions at once whose answers never come; prints how many were SERVFAIL at once.
-names FIRST COUNT: that many names, 32 at a time; prints how many were answered.
+flood SOURCE COUNT [SOURCE COUNT]: that many questions at once whose answers never come, of one client after the other;
+prints how many of each were SERVFAIL before a question behind them was answered.
+names FIRST COUNT: that many names, 32 at a time, again and again; prints how many were answered.
 between SECONDS: questions that nobody answers, and when they have waited so long, a hundred that the server does
 answer; prints how many of these had none.
 many LABEL COUNT: that many names at once, prints how many were answered.
@@ -16,6 +17,7 @@ import dns.message
 import dns.rcode
 
 AGENT = ("127.0.0.1", 8600)
+WAIT = 60  # seconds after which nothing comes any more
 
 
 def query(name, kind="A"):
@@ -29,10 +31,15 @@ def flood(source, count):
         s.sendto(query(f"drop-{source.replace('.', '-')}-{i}.lies").to_wire(), AGENT)
         if i % 16 == 15:
             select.select([], [], [], 0.02)
+    # userspace, which answers it, comes to it behind these
+    s.sendto(query("mesh.internal", "AXFR").to_wire(), AGENT)
     failed = 0
-    while select.select([s], [], [], 1)[0]:
-        failed += dns.message.from_wire(s.recv(4096)).rcode() == dns.rcode.SERVFAIL
-    print(failed)
+    while select.select([s], [], [], WAIT)[0]:
+        rcode = dns.message.from_wire(s.recv(4096)).rcode()
+        if rcode == dns.rcode.NOTIMP:
+            return failed
+        failed += rcode == dns.rcode.SERVFAIL
+    return "nothing"
 
 
 def names(first, count):
@@ -106,6 +113,6 @@ def pipeline():
     print(sorted(order[:3]), order[3])
 
 
-{"flood": lambda: flood(sys.argv[2], int(sys.argv[3])), "names": lambda: names(int(sys.argv[2]), int(sys.argv[3])),
+{"flood": lambda: print(*(flood(sys.argv[i], int(sys.argv[i + 1])) for i in range(2, len(sys.argv), 2))), "names": lambda: names(int(sys.argv[2]), int(sys.argv[3])),
  "many": lambda: many(sys.argv[2], int(sys.argv[3])),
  "between": lambda: between(sys.argv[2]), "pipeline": pipeline}[sys.argv[1]]()
