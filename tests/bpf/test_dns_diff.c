@@ -238,3 +238,125 @@ Test(dns_diff, damaged_queries)
 	cr_assert_lt(kernel_answers, DAMAGED / 2, "seed %llu: %u", (unsigned long long)first,
 		     kernel_answers);
 }
+
+/* --- ends that look like a question's ----------------------------------------------------------
+ */
+#define ENDS 30000
+
+static void put(struct frame *f, const uint8_t *octets, size_t n)
+{
+	memcpy(f->at + f->len, octets, n);
+	f->len += n;
+}
+
+/* The end of a question, and of an OPT if the message says that it has one; before that octets of
+ * any number. */
+static void put_end(struct frame *f)
+{
+	const uint8_t end[] = {0, 0, below(2) ? 1 : 33, 0, 1};
+	const uint8_t opt[11] = {0, 0, 41, 4, 208, 0, below(8) == 0, 0, 0, 0, 0};
+
+	for (unsigned n = below(4) ? 0 : below(300); n; n--)
+		put(f, &(uint8_t){(uint8_t)(below(2) ? below(256) : 0)}, 1);
+	put(f, end, sizeof(end));
+	if (f->at[f->dns + 11])
+		put(f, opt, sizeof(opt));
+}
+
+/* @p f is a question, with an OPT or without; a part of it is made another's. */
+static void another_end(struct frame *f)
+{
+	uint8_t *m = f->at + f->dns;
+	size_t len = f->len, name = 12;
+
+	for (unsigned n = below(4); n && m[name + m[name] + 1]; n--)
+		name += m[name] + 1u;
+	switch (below(6)) {
+	case 0: /* a label that ends the name, or goes on too far */
+		m[name] = (uint8_t)(below(2) ? 0 : below(256));
+		break;
+	case 1:
+		put_end(f);
+		break;
+	case 2: /* the same in an option */
+		if (m[11]) {
+			f->len += 4;
+			put_end(f);
+			put16(f->at + len - 2, f->len - len);
+			put16(f->at + len, below(2) ? 0xfde9 : 10);
+			put16(f->at + len + 2, f->len - len - 4);
+		}
+		break;
+	case 3: /* it says that there is an OPT, or that there is none */
+		m[11] ^= 1;
+		break;
+	case 4:
+		m[below((unsigned)(f->len - f->dns))] = 0;
+		break;
+	default: /* what is whole */
+		break;
+	}
+	seal(f);
+	for (unsigned n = below(4) ? 0 : below(24); n; n--) /* behind the datagram: of the link */
+		put(f, &(uint8_t){0}, 1);
+}
+
+/* By which of @p now a question was left since @p before. @return WM_COUNTER_COUNT: none. */
+static unsigned why_left(const uint64_t *before, const uint64_t *now)
+{
+	unsigned c = WM_C_DNS_PASS_NOT_QUERY;
+
+	while (c < WM_COUNTER_COUNT && before[c] == now[c])
+		c++;
+	return c;
+}
+
+/* What the host's parser takes for a question is one to the kernel, and nothing else is, whatever
+ * the message ends with. */
+Test(dns_diff, what_ends_like_a_question)
+{
+	static const uint16_t types[] = {1, 28, 33, 12, 16, 255};
+	unsigned kernel_answers = 0, wrong = 0, authorities;
+	uint64_t first, before[WM_COUNTER_CAP], now[WM_COUNTER_CAP];
+	uint8_t out[WM_DNS_EDNS_MAX];
+
+	seed = first = wm_random64();
+	fill();
+	for (unsigned n = 0; n < ENDS; n++) {
+		bool veth = below(2);
+		enum wm_dns_verdict v;
+		struct wm_dns_query parsed;
+		struct frame q, a;
+		char name[300];
+		unsigned why;
+		size_t len;
+
+		random_name(name);
+		query_frame(&q, below(2), name, types[below(6)], below(2) ? 1232 : 0);
+		another_end(&q);
+		len = at16(q.at + q.dns - 4) - 8u;
+		v = wm_dns_parse(q.at + q.dns, (uint32_t)len, &parsed);
+		cr_assert_eq(wm_plane_counters(plane, before), 0);
+		run(veth ? WM_PROG_DNS_VETH : WM_PROG_DNS_LO, &q, &a);
+		cr_assert_eq(wm_plane_counters(plane, now), 0);
+		why = why_left(before, now);
+		wrong += v == WM_DNS_V_MALFORMED;
+		if (same_frame(&q, &a)) {
+			cr_assert(v != WM_DNS_OK || why != WM_C_DNS_PASS_MALFORMED, "seed %llu: %s",
+				  (unsigned long long)first, name);
+			cr_assert(v != WM_DNS_V_MALFORMED || why == WM_C_DNS_PASS_MALFORMED ||
+					  why == WM_C_DNS_PASS_EDNS,
+				  "seed %llu: %s: counter %u", (unsigned long long)first, name,
+				  why);
+			continue;
+		}
+		kernel_answers++;
+		cr_assert_eq(v, WM_DNS_OK, "seed %llu: %s", (unsigned long long)first, name);
+		len = wm_dns_respond(server, q.at + q.dns, len, false, out, sizeof(out));
+		cr_assert(len && agree(&a, out, len, &authorities), "seed %llu: %s",
+			  (unsigned long long)first, name);
+		check_envelope(&q, &a, q.v6);
+	}
+	cr_assert(kernel_answers > ENDS / 40 && wrong > ENDS / 4, "seed %llu: %u, %u wrong",
+		  (unsigned long long)first, kernel_answers, wrong);
+}
