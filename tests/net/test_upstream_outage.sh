@@ -38,4 +38,46 @@ kill_server three
 check "the first that is stale" 30 "$(ttl_of a.example)"
 check "and the second" "30 30" "$(ttl_of a.example) $(ttl_of b.example)"
 check "counted" 3 "$(upstream_counter dns_upstream_stale)"
+stop_agent
+
+# --- the wall clock is set back by an hour, by which libunbound keeps answers: none stays for longer
+serve five 127.0.0.15 53 '	local-zone: "example." static
+	local-data: "a.example. 5 A 192.0.2.8"'
+echo 0 >"$TMP/step"
+STEP_CLOCK=$TMP/step LD_PRELOAD=$PWD/build/release/tests/step_clock.so \
+	ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0 \
+	start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.15" --set dns.serve_stale=0 --set dns.kernel_cache_after=1
+check "before" 5 "$(ttl_of a.example)"
+echo -3600 >"$TMP/step"
+forgotten() { [ "$(upstream_counter dns_upstream_flushed)" = 1 ]; }
+until_ok 10 forgotten || fail "it is seen: $(api $API/v1/waymark/dns)"
+for _ in 1 2 3; do
+	[ "$(ttl_of a.example)" -le 5 ] || fail "a TTL of $(ttl_of a.example)"
+done
+echo 3600 >"$TMP/step"
+check "set forward it is as ever" 192.0.2.8 "$(ask a.example)"
+stop_agent
+
+# --- the uplink is gone: that the kernel knows no way there is no answer of the server
+far_network uplink 198.51.100.1
+ip addr add 198.51.100.2/24 dev uplink
+ip link set uplink up
+SERVE_IN=$FAR serve four 198.51.100.1 53 '	local-zone: "example." static
+	access-control: 0.0.0.0/0 allow
+	local-data: "a.example. 1 A 192.0.2.9"'
+start_agent --set dns.upstream=list --set "dns.forward=.=198.51.100.1,nowhere=192.0.2.53,none=fe80::1%none0" --set kernel.enabled=false
+until_ok 20 is_state 198.51.100.1 up || fail "it is up: $(api $API/v1/waymark/dns)"
+until_ok 20 is_state 192.0.2.53 down || fail "one to which there is no way: $(api $API/v1/waymark/dns)"
+until_ok 20 is_state fe80::1%none0 down || fail "nor to a device that is not there: $(api $API/v1/waymark/dns)"
+check "asked" 192.0.2.9 "$(ask a.example)"
+ip link set uplink down
+unknown_is() { [ "$(status_of "$RANDOM.example")" = "$2" ] && is_state 198.51.100.1 "$1"; }
+until_ok 20 unknown_is down SERVFAIL || fail "without the uplink it is down: $(api $API/v1/waymark/dns)"
+is_stale() { [ "$(ttl_of a.example)" = 30 ]; }
+until_ok 20 is_stale || fail "what was asked before is answered: $(ttl_of a.example)"
+ip link set uplink up
+until_ok 20 unknown_is up NXDOMAIN || fail "it comes back: $(api $API/v1/waymark/dns)"
+nft -f - <<<'table ip out { chain out { type filter hook output priority 0; ip daddr 198.51.100.1 drop; }; }' ||
+	fail "a firewall"
+until_ok 20 unknown_is down SERVFAIL || fail "nor is what a firewall says: $(api $API/v1/waymark/dns)"
 done_testing
