@@ -2,6 +2,8 @@
 /* links: base security net model store registry metadata resolution dns */
 /* Servers as settings and resolv.conf name them, and what of a resolver's message a client is sent.
  */
+#include "userspace/base/prefix.h"
+#include "userspace/dns/static_records.h"
 #include "userspace/dns/upstream_internal.h"
 
 #include <criterion/criterion.h>
@@ -385,6 +387,91 @@ Test(upstream, so_many_records_and_no_more)
 	ask(WM_DNS_RD, 1232, true);
 	cr_assert(wm_upstream_begin(&w, &s, chain, sizeof(chain) - 1, out, 1232, &made));
 	cr_assert_eq(made.put[0], 4, "with signatures");
+}
+
+static const char *domain_of(char *ret, unsigned i, const char *end)
+{
+	size_t len = (size_t)snprintf(ret, WM_UPSTREAM_NAME_MAX + 1, "%04u.", i);
+
+	while (len + strlen(end) < WM_UPSTREAM_NAME_MAX)
+		len += (size_t)snprintf(ret + len, WM_UPSTREAM_NAME_MAX + 1 - len, "%s",
+					len % 60 == 59 ? "." : "x");
+	memcpy(ret + len, end, strlen(end) + 1);
+	return ret;
+}
+
+static char *largest_file(size_t octets, const char *line)
+{
+	char *path = strdup("/tmp/upstream-XXXXXX");
+	int fd = mkstemp(path);
+	FILE *f = fdopen(fd, "w");
+
+	cr_assert(f);
+	for (size_t n = 0; n + strlen(line) < octets; n += strlen(line))
+		fputs(line, f);
+	fclose(f);
+	return path;
+}
+
+/* Records, networks, domains and keys, as many and as long as settings take them. */
+Test(upstream, settings_at_their_bounds_fit)
+{
+	static char names[WM_UPSTREAM_APART_MAX][WM_UPSTREAM_NAME_MAX + 16];
+	static char domains[3][WM_UPSTREAM_NAME_MAX + 1];
+	static const char *records[WM_UPSTREAM_APART_MAX + 1];
+	static struct wm_upstream_config c = {.mode = WM_UPSTREAM_LIST,
+					      .validate = true,
+					      .rebind_protection = true,
+					      .reads_anchors = true,
+					      .serve_stale_s = 86400,
+					      .root_hints = "",
+					      .trust_anchor = "",
+					      .vips = {.base = 0x0a800000, .mask = 0xff800000}};
+	static struct wm_statics_config s = {.records = records,
+					     .records_file = "",
+					     .hosts_file = "",
+					     .domain = "mesh.internal",
+					     .alt_domain = "",
+					     .datacenter = "dc1"};
+	char text[64], *keys;
+	struct wm_statics *apart;
+	struct wm_err e = {0};
+	struct wm_buf b;
+
+	for (unsigned i = 0; i < WM_UPSTREAM_APART_MAX; i++) {
+		domain_of(names[i], i, "example");
+		strcat(names[i], " A 192.0.2.1");
+		records[i] = names[i];
+	}
+	cr_assert_eq(wm_statics_read(&s, &apart, &e), 0, "%s", e.text);
+	c.apart = apart;
+	for (unsigned i = 0; i < 16; i++) { /* 64 zones in all */
+		snprintf(text, sizeof(text), "2001:db8::%x:0/122", i);
+		cr_assert_eq(wm_prefix_parse(text, &c.ranges[c.ranges_count++], &e), 0);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		c.domains[i] = domain_of(domains[i], i, "internal");
+	for (unsigned i = 0; i < WM_UPSTREAM_ROUTES_MAX; i++) {
+		struct wm_upstream_route *r = &c.routes.at[c.routes.count++];
+
+		domain_of(r->domain, i, "corp");
+		for (unsigned k = 0; k < WM_UPSTREAM_SERVERS_MAX; k++)
+			cr_assert_eq(
+				wm_upstream_server_parse("fe80:1111:2222:3333:4444:5555:6666:7777"
+							 "%abcdefghijklmno@65535",
+							 &r->servers[r->count++]),
+				0);
+	}
+	keys = largest_file(65536, ". IN DNSKEY 257 3 8 AwEAAaz ;;state=2\n");
+	snprintf(c.anchor_path, sizeof(c.anchor_path), "%s", keys);
+	wm_buf_init(&b, WM_UPSTREAM_CONF_MAX);
+	cr_expect(wm_upstream_conf(&b, &c, &c.routes), "%zu octets", b.len);
+	cr_expect(wm_unbound_takes(b.data));
+	fprintf(stderr, "octets=%zu\n", b.len);
+	wm_buf_done(&b);
+	wm_statics_free(apart);
+	unlink(keys);
+	free(keys);
 }
 
 /* Questions of 20 ms, of which one of so many takes 300. */
