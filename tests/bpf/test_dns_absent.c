@@ -3,7 +3,7 @@
 /* Names that are not there, as the kernel answers them. */
 #include "dns_fixture.h"
 
-TestSuite(dns_absent, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_absent, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 static void is_denied(const char *name)
 {

@@ -25,7 +25,7 @@ static void diff_teardown(void)
 	dns_teardown();
 	wm_ttls_free((struct wm_ttls *)(uintptr_t)policy.ttls);
 }
-TestSuite(dns_diff, .init = diff_setup, .fini = diff_teardown, .timeout = 240);
+TestSuite(dns_diff, .init = diff_setup, .fini = diff_teardown, .timeout = 600);
 
 #define QUESTIONS 12000
 #define SERVICES  20

@@ -6,7 +6,7 @@
 
 #include <bpf/btf.h>
 
-TestSuite(dns_guard, .init = dns_setup, .fini = dns_teardown, .timeout = 60);
+TestSuite(dns_guard, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 static void allow(const char *a, const char *b)
 {

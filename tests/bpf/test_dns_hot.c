@@ -11,7 +11,7 @@
 
 static uint16_t ttl_of_records = TTL_S;
 
-TestSuite(dns_hot, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_hot, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 /* The answer of userspace to @p q: @p records of @p data octets, and the query's OPT. */
 static size_t user_answer(const struct frame *q, unsigned records, unsigned data, uint8_t *out)

@@ -72,8 +72,8 @@ static void begin_foreseen(void)
 	begin_with(64);
 }
 
-TestSuite(dns_kube_foreseen, .init = begin_foreseen, .fini = dns_teardown, .timeout = 120);
-TestSuite(dns_kube, .init = begin, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_kube_foreseen, .init = begin_foreseen, .fini = dns_teardown, .timeout = 300);
+TestSuite(dns_kube, .init = begin, .fini = dns_teardown, .timeout = 300);
 
 /* --- questions ---------------------------------------------------------------------------------
  */

@@ -6,7 +6,7 @@
 #include "userspace/dns/internal.h"
 #include "waymark/rate.h"
 
-TestSuite(dns_limit, .init = dns_setup, .fini = dns_teardown, .timeout = 60);
+TestSuite(dns_limit, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 #define TRIES 40
 

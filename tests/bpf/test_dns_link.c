@@ -6,7 +6,7 @@
 
 #define WEB "web.service.mesh.internal"
 
-TestSuite(dns_link, .init = dns_setup, .fini = dns_teardown, .timeout = 60);
+TestSuite(dns_link, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 static bool link_answers(const struct frame *q)
 {

@@ -27,7 +27,7 @@ static void live_setup(void)
 	add("web", "b", "10.1.2.4", WM_PASSING);
 }
 
-TestSuite(dns_live, .init = live_setup, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_live, .init = live_setup, .fini = dns_teardown, .timeout = 300);
 
 static int client_of(bool v6)
 {

@@ -23,7 +23,7 @@ static void options_setup(void)
 	add("web", "a", "10.1.2.3", WM_PASSING);
 	add("six", "b", "fd00::1", WM_PASSING);
 }
-TestSuite(dns_options, .init = options_setup, .fini = dns_teardown, .timeout = 240);
+TestSuite(dns_options, .init = options_setup, .fini = dns_teardown, .timeout = 600);
 
 static const uint8_t client[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 static const uint8_t subnet4[] = {0, 1, 24, 0, 192, 0, 2};

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-TestSuite(dns_prog, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_prog, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 #define LONGEST /* 63 octets: the longest service */                                               \
 	"a123456789b123456789c123456789d123456789e123456789f123456789abc"
@@ -231,7 +231,7 @@ static void limited(void)
 	dns_setup();
 }
 
-TestSuite(dns_limited, .init = limited, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_limited, .init = limited, .fini = dns_teardown, .timeout = 300);
 
 Test(dns_limited, a_record_limit)
 {

@@ -6,7 +6,7 @@
 
 #define NAME "printer.corp.example"
 
-TestSuite(dns_ready, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_ready, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 /* An entry for the question of @p q: records of @p len octets, and the words of @p sources. */
 static struct wm_ready entry(const struct frame *q, unsigned len, const uint16_t sources[4])

@@ -33,7 +33,7 @@ static void end(void)
 	dns_teardown();
 }
 
-TestSuite(dns_sample, .init = begin, .fini = end, .timeout = 120);
+TestSuite(dns_sample, .init = begin, .fini = end, .timeout = 300);
 
 static void every(unsigned n)
 {

@@ -5,7 +5,7 @@
 #include "dns_fixture.h"
 #include "srv_answer.h"
 
-TestSuite(dns_srv, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_srv, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 /* The same, or it passes. @return whether the kernel answered. */
 static bool as_userspace(const char *name, unsigned how, unsigned edns, unsigned *ret_records)
@@ -525,7 +525,7 @@ static void many_setup(void)
 	dns_setup();
 }
 Test(dns_srv_many, tags_of_few_instances_only, .init = many_setup, .fini = dns_teardown,
-     .timeout = 120)
+     .timeout = 300)
 {
 	static const char *tags[] = {"v1"};
 	struct wm_instance_draft i = {.name = "web", .address = "10.1.2.3"};

@@ -32,7 +32,7 @@ static void begin(void)
 	begin_with(0);
 }
 
-TestSuite(dns_static, .init = begin, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_static, .init = begin, .fini = dns_teardown, .timeout = 300);
 
 /* --- the registry ------------------------------------------------------------------------------
  */
@@ -496,7 +496,7 @@ static void begin_filled(void)
 	begin_with(FILL);
 }
 
-TestSuite(dns_static_filled, .init = begin_filled, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_static_filled, .init = begin_filled, .fini = dns_teardown, .timeout = 300);
 
 static uint64_t given(void)
 {
@@ -510,7 +510,7 @@ static void filled(uint64_t n)
 {
 	uint64_t before = given();
 
-	for (unsigned i = 0; i < 1000 && given() - before < n; i++)
+	for (unsigned i = 0; i < 20000 && given() - before < n; i++)
 		cr_assert_eq(wm_loop_turn(loop, 1), 0);
 	for (unsigned i = 0; i < 10; i++)
 		cr_assert_eq(wm_loop_turn(loop, 0), 0);
@@ -586,7 +586,7 @@ static void begin_nodes(void)
 	begin_with(100);
 }
 
-TestSuite(dns_static_nodes, .init = begin_nodes, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_static_nodes, .init = begin_nodes, .fini = dns_teardown, .timeout = 300);
 
 Test(dns_static_nodes, nodes_are_there_before_anybody_asks)
 {

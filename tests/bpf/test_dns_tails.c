@@ -7,7 +7,7 @@
 
 #define WEB_SRV "_web._tcp.mesh.internal", 33
 
-TestSuite(dns_tails, .init = dns_setup, .fini = dns_teardown, .timeout = 120);
+TestSuite(dns_tails, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 static int tails_fd(void)
 {

@@ -6,7 +6,7 @@
 #include "userspace/dataplane/survey.h"
 #include "waymark/dns_tail.h"
 
-TestSuite(dns_tails_runs, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(dns_tails_runs, .init = setup, .fini = teardown, .timeout = 300);
 
 /* Programs in the array of this id, or -1: there is no such array. */
 static int programs_in(uint32_t id)

@@ -32,7 +32,7 @@ static void half_written(void)
 	dns_teardown();
 }
 
-Test(dns_write, half_written_is_seen_by_nobody, .timeout = 120)
+Test(dns_write, half_written_is_seen_by_nobody, .timeout = 300)
 {
 	for (uint32_t step = 1; step <= 5; step++) {
 		failing_write(step);

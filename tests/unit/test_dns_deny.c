@@ -6,7 +6,7 @@
 #include "userspace/base/random.h"
 #include "waymark/dns_deny.h"
 
-TestSuite(dns_deny, .init = dns_setup, .fini = dns_teardown, .timeout = 60);
+TestSuite(dns_deny, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 #define NAMES 100000
 static const char *const words[] = {"service", "virtual",  "node", "query",    "addr",	 "ns",

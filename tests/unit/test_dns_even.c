@@ -11,7 +11,7 @@
 #define AAAA	  28
 #define SRV	  33
 
-TestSuite(even, .init = dns_setup, .fini = dns_teardown, .timeout = 240);
+TestSuite(even, .init = dns_setup, .fini = dns_teardown, .timeout = 600);
 
 /* An instance that passes has a weight; one that warns may have none. */
 static void weighed(const char *name, unsigned i, unsigned weight, bool up)

@@ -6,7 +6,7 @@
 #include "userspace/base/random.h"
 #include "waymark/dns_plain.h"
 
-TestSuite(dns_plain, .init = dns_setup, .fini = dns_teardown, .timeout = 60);
+TestSuite(dns_plain, .init = dns_setup, .fini = dns_teardown, .timeout = 300);
 
 static size_t wire(const char *text, uint8_t out[WM_DENY_BUF])
 {
