@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Run the suites named as arguments (unit bpf net fault fuzz long; default: all but long), one line a test,
-# and a closing line "N passed, N failed, N skipped". A test skips by exit status 77, one of Criterion's by cr_skip_test();
+# and a closing line "N passed, N failed, N skipped; failed once: NAMES". A test skips by exit status 77, one of Criterion's by cr_skip_test();
 # its reason is a line "skipped: ...". What the kernel refuses is named "kernel refuses X: ERRNO" and is no
 # failure anywhere; any other skip is one under CI, since there nothing may be missing. Logs go to
 # build/test-logs/; of a failure the log is shown from its first failed assertion on. TEST_JOBS tests run at
 # a time (as many as there are processors); a script with a line "# alone: why" runs when no other does, and
-# so does, once more, what failed beside others: where it passes then, both are said and the first log is kept.
+# so does, once more, what failed (but not of tests/long, with TEST_AGAIN=0, or by a sanitizer's report): where it passes
+# then, its first failure is shown all the same, and its name stands in the closing line.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 export B=${B:-build/asan}
@@ -14,13 +15,14 @@ export CRITERION_VERBOSITY_LEVEL=1 # names what is skipped
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}" UBSAN_OPTIONS=print_stacktrace=1
 FUZZ_SECONDS=${FUZZ_SECONDS:-20} # each: corpora stay, so that runs add up
 TEST_JOBS=${TEST_JOBS:-$(nproc)}
-TEST_SECONDS=600  # one test at most: a hang is a failure, not a lost run
+TEST_AGAIN=${TEST_AGAIN:-1}
+TEST_SECONDS=1200 # one test at most: a hang is a failure, not a lost run
 LONG_SECONDS=1800 # one of tests/long
 logs=${TEST_LOGS:-build/test-logs}
 mkdir -p "$logs"
 suites=("$@")
 [ ${#suites[@]} -gt 0 ] || suites=(unit bpf net fault fuzz)
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 once=()
 
 # What says that a test failed: of the shell tests, of Criterion, of the sanitizers, of a caught signal.
 FIRST='^FAILED|Assertion Failed|Unexpected Signal|Timeout!|\[FAIL\]|runtime error:|ERROR: AddressSanitizer|^==.*== *ERROR|panic'
@@ -77,18 +79,35 @@ judge() { # name
 	verdict "$1" "$(status_of "$1")" "$logs/${1//\//_}.log"
 	rm -f "$logs/${1//\//_}.status"
 }
+# A machine may be too busy for a test, and is another time; none makes up a memory error, undefined behaviour or a leak.
+FOUND='ERROR: AddressSanitizer|runtime error:'
+by_haste() { # log of a failure: is it none that a sanitizer found?
+	! grep -qE "$FOUND" "$1" && ! grep -E -m1 "$FIRST" "$1" | grep -q 'ERROR: LeakSanitizer'
+}
 declare -A file_of=()
 beside=() alone=() running=()
-reap() { # judge what has ended; what failed gets its second run
+ended() { # name: judged, or to be run again
+	local log=$logs/${1//\//_}
+	if [ "$TEST_AGAIN" = 1 ] && [[ $(status_of "$1") != @(0|77) ]] && [ ! -e "$log.first.log" ] && by_haste "$log.log"; then
+		mv "$log.log" "$log.first.log"
+		rm "$log.status"
+		alone+=("$1")
+		return
+	fi
+	local before=$passed
+	judge "$1"
+	[ -e "$log.first.log" ] || return 0
+	[ "$passed" = "$before" ] || once+=("$1")
+	echo "        failed at first:"
+	first_failure "$log.first.log"
+}
+reap() { # what has ended
 	local name still=()
 	for name in "${running[@]}"; do
-		if [ ! -s "$logs/${name//\//_}.status" ]; then
-			still+=("$name")
-		elif [ "$TEST_JOBS" -gt 1 ] && [[ $(status_of "$name") != @(0|77) ]]; then
-			cp "$logs/${name//\//_}.log" "$logs/${name//\//_}.beside.log"
-			alone+=("$name")
+		if [ -s "$logs/${name//\//_}.status" ]; then
+			ended "$name"
 		else
-			judge "$name"
+			still+=("$name")
 		fi
 	done
 	running=("${still[@]}")
@@ -98,24 +117,22 @@ run_beside() {
 	for name in "${beside[@]}"; do
 		while [ "$(jobs -rp | wc -l)" -ge "$TEST_JOBS" ]; do wait -n; done
 		reap
-		rm -f "$logs/${name//\//_}".{status,beside.log}
 		run "$name" "${file_of[$name]}" &
 		running+=("$name")
 	done
 	wait
 	reap
 }
-run_alone() {
-	local name first
-	for name in "${alone[@]}"; do
-		run "$name" "${file_of[$name]}"
-		judge "$name"
-		first=$logs/${name//\//_}.beside.log
-		[ ! -e "$first" ] || echo "        (failed beside others: $first)"
+run_alone() { # what is added meanwhile included
+	local at
+	for ((at = 0; at < ${#alone[@]}; at++)); do
+		run "${alone[at]}" "${file_of[${alone[at]}]}"
+		ended "${alone[at]}"
 	done
 }
 take() { # name, file
 	file_of[$1]=$2
+	rm -f "$logs/${1//\//_}".{status,log,first.log}
 	if [[ $2 == *.sh ]] && grep -q '^# alone: ' "$2"; then
 		alone+=("$1")
 	else
@@ -156,7 +173,7 @@ for s in "${suites[@]}"; do
 	unit) for t in "$B"/tests/test_*; do [ -x "$t" ] && [ -f "$t" ] && take "$(basename "$t")" "$t"; done ;;
 	bpf) for t in "$B"/tests/bpf/test_*; do [ -x "$t" ] && [ -f "$t" ] && take "bpf/$(basename "$t")" "$t"; done ;;
 	net | fault | long)
-		[ "$s" != long ] || { TEST_SECONDS=$LONG_SECONDS && TEST_JOBS=1; }
+		[ "$s" != long ] || { TEST_SECONDS=$LONG_SECONDS && TEST_JOBS=1 && TEST_AGAIN=0; }
 		for t in tests/"$s"/test_*.sh; do [ -f "$t" ] && take "$s/$(basename "$t" .sh)" "$t"; done
 		;;
 	fuzz) fuzz=1 ;;
@@ -166,5 +183,5 @@ done
 run_beside
 run_alone
 [ -z "$fuzz" ] || fuzz_all
-echo "$passed passed, $failed failed, $skipped skipped"
+echo "$passed passed, $failed failed, $skipped skipped${once[0]:+; failed once: ${once[*]}}"
 [ "$failed" -eq 0 ]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tests/run.sh itself, over tests that are made for it: what it shows of a failure, and which skips it lets
-# pass under CI.
+# tests/run.sh itself, over tests that are made for it: what it shows of a failure, which skips it lets pass under
+# CI, what is run a second time.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 T=$TMP/fake/tests
@@ -50,23 +50,39 @@ matches "is named" 'skipped: plane::x: kernel refuses iter/udp: EINVAL' "$(runne
 only part 0 '[SKIP] plane::x: not today'
 matches "one of Criterion's for another reason" '0 passed, 1 failed, 0 skipped' "$(runner true)"
 
-# what fails beside others runs once more when no other does
-fake good 0 'fine'
+# what fails runs once more when no other does
 rm "$T/test_part"
-cat >"$T/test_shy" <<END
+shy() { # what it says when it fails, the first time
+	cat >"$T/test_shy" <<END
 #!/bin/sh
 [ ! -e "$TMP/met" ] || exit 0
 : >"$TMP/met"
-echo 'shy.c:1: Assertion Failed'
+echo '$1'
 exit 1
 END
-chmod +x "$T/test_shy"
-seen=$(TEST_JOBS=2 runner true)
-matches "what passes alone has passed" '2 passed, 0 failed' "$seen"
-matches "and it is said that it failed beside others" 'failed beside others: .*test_shy.beside.log' "$seen"
-check "and what it said then is kept" 'shy.c:1: Assertion Failed' "$(cat "$TMP/logs/test_shy.beside.log")"
+	chmod +x "$T/test_shy"
+	rm -f "$TMP/met"
+}
+fake good 0 'fine'
+for jobs in 1 2; do
+	shy 'shy.c:1: Assertion Failed'
+	seen=$(TEST_JOBS=$jobs runner true)
+	matches "what passes the second time has passed, and is named, $jobs at a time" \
+		'^2 passed, 0 failed, 0 skipped; failed once: test_shy$' "$seen"
+	check "the exit status knows nothing of it" 'exit 0' "$(tail -n 1 <<<"$seen")"
+	matches "what it said at first is shown" '^        shy.c:1: Assertion Failed' "$seen"
+	check "and kept" 'shy.c:1: Assertion Failed' "$(cat "$TMP/logs/test_shy.first.log")"
+done
+check "who does not fail is not named" '2 passed, 0 failed, 0 skipped' "$(runner true | grep passed)"
 rm "$TMP/met"
-matches "one at a time there is no second run" '1 passed, 1 failed' "$(TEST_JOBS=1 runner true)"
+matches "without a second run it has failed" '^1 passed, 1 failed, 0 skipped$' "$(TEST_AGAIN=0 runner true)"
+for found in '==1==ERROR: AddressSanitizer: heap-use-after-free' 'x.c:1:2: runtime error: signed integer overflow' \
+	'==1==ERROR: LeakSanitizer: detected memory leaks'; do
+	shy "$found"
+	matches "what a sanitizer found has no second run: $found" '^1 passed, 1 failed, 0 skipped$' "$(runner true)"
+done
+shy "$leak"
+matches "but what a failed assertion leaks has" '^2 passed, 0 failed, 0 skipped; failed once: test_shy$' "$(runner true)"
 fake bad 1 'bad.c:1: Assertion Failed'
 matches "what fails both times has failed" '2 passed, 1 failed' "$(TEST_JOBS=2 runner true)"
 done_testing
