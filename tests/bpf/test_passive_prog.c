@@ -231,7 +231,95 @@ EACH_WAY(who_gives_up_has_waited_in_vain)
 	cr_assert_eq(live(0)->open, 0);
 }
 
-Test(passive, a_connect_that_is_made_is_measured)
+/* With a cookie of the server's, Fast Open sends the SYN with the first octets. Who has none and
+ * closes has asked nobody. Programs see that from Linux 6.2 on. */
+EACH_WAY(fast_open_that_sent_nothing_is_no_failed_connect)
+{
+	const int on = 1, queue = 16;
+	struct tcp_info seen = {0};
+	socklen_t len = sizeof(seen);
+	struct utsname u;
+	int major = 0, minor = 0, fd;
+
+	cr_assert_eq(uname(&u), 0);
+	cr_assert_eq(sscanf(u.release, "%d.%d", &major, &minor), 2);
+	if (major * 100 + minor < 602)
+		return;
+	cr_assert_eq(system("echo 3 >/proc/sys/net/ipv4/tcp_fastopen"), 0);
+	serving(1);
+	cr_assert_eq(setsockopt(listeners[0], IPPROTO_TCP, TCP_FASTOPEN, &queue, sizeof(queue)), 0);
+	for (int i = 0; i < 2; i++) { /* the first gets the cookie */
+		fd = client_of(VIP4, SOCK_STREAM);
+		cr_assert_eq(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on)), 0);
+		cr_assert_eq(dial(fd, VIP4, 80), 0);
+		cr_assert_eq(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &seen, &len), 0);
+		usleep((GIVE_UP_MS + 50) * 1000);
+		close(fd);
+	}
+	cr_assert_eq(seen.tcpi_state, 2, "TCP_SYN_SENT, not %u", seen.tcpi_state);
+	cr_assert_eq(live(0)->failures, 0);
+	cr_assert_eq(live(0)->open, 0);
+}
+
+/* The kernel asks again before it stops waiting: the silence is noted then, and not at the end. */
+EACH_WAY(whose_time_is_over_is_noted_once)
+{
+	const unsigned most_ms = 400;
+	struct pollfd failed = {.events = POLLOUT};
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	serving(1);
+	serving_silence();
+	publish();
+	failed.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	cr_assert_eq(
+		setsockopt(failed.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most_ms, sizeof(most_ms)), 0);
+	cr_assert_eq(dial(failed.fd, VIP4, 80), EINPROGRESS);
+	cr_assert_eq(poll(&failed, 1, LONG_S * 1000), 1);
+	cr_assert_eq(getsockopt(failed.fd, SOL_SOCKET, SO_ERROR, &err, &len), 0);
+	cr_assert_eq(err, ETIMEDOUT, "%s", strerror(err));
+	cr_assert_eq(live(0)->failures, 1, "once, however it is seen");
+	close(failed.fd);
+	cr_assert_eq(live(0)->failures, 1);
+}
+
+/* Backend 0 is at an address of a link where nobody has it: the SYN waits for its neighbour's, and
+ * is not sent again but refused by the kernel in the end, after 3 times @p probe_ms. */
+static void serving_nowhere(unsigned probe_ms)
+{
+	char cmd[512];
+
+	snprintf(cmd, sizeof(cmd),
+		 "ip link add dead0 type veth peer name dead1 && ip link set dead1 up && "
+		 "ip addr add 10.77.7.1/24 dev dead0 && ip link set dead0 up && "
+		 "echo %u >/proc/sys/net/ipv4/neigh/dead0/retrans_time_ms",
+		 probe_ms);
+	cr_assert_eq(system(cmd), 0);
+	backend(0, "10.77.7.7", 80, 1, WM_STATE_UP);
+	publish();
+}
+
+EACH_WAY(a_neighbour_that_is_gone_is_noted_once)
+{
+	int fd = client_of(VIP4, SOCK_STREAM);
+
+	serving_nowhere(500);
+	cr_assert_eq(dial(fd, VIP4, 80), EHOSTUNREACH);
+	close(fd);
+	cr_assert_eq(live(0)->failures, 1, "asked again after 1 s, given up after 1.5");
+	cr_assert_eq(counter(WM_C_CONNECT_FAILED), 1);
+}
+
+EACH_WAY(who_gives_up_has_waited_for_a_neighbour_in_vain)
+{
+	serving_nowhere(10000);
+	cr_assert_eq(failures_of_waiting(1300), 1, "behind the time to ask again");
+	cr_assert_eq(counter(WM_C_CONNECT_FAILED), 1);
+	cr_assert_eq(live(0)->open, 0);
+}
+
+EACH_WAY(a_connect_that_is_made_is_measured)
 {
 	const struct wm_connects *o;
 	uint32_t sum = 0;
