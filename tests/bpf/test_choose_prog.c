@@ -486,3 +486,36 @@ Test(connect, who_is_ejected_is_left_out_for_its_time)
 	pick(1000);
 	cr_assert_gt(picks(5), 300);
 }
+
+/* As by a service whose subset this set is. */
+Test(connect, who_others_left_out_is_asked_where_nobody_else_is)
+{
+	struct wm_set_live *set;
+	uint64_t before;
+
+	ten(WM_BALANCE_RANDOM);
+	rule.head.eject_refused = 1;
+	rule.head.eject_least = 2;
+	rule.head.eject_max_pct = 50;
+	publish();
+	set = &mem.set_live[wm_tables_set_of(tables, "web")];
+	for (unsigned i = 0; i < 10; i++)
+		live(i)->ejected_until_ns = boot_ns() + 3600 * SECOND;
+	set->ejected = 5;
+	cr_assert_eq(dial_once(), ECONNREFUSED, "so many it leaves out itself");
+	set->ejected = 6;
+	pick(1000);
+	cr_assert_gt(picks(4), 10, "all are asked");
+	live(4)->ejected_until_ns = 0;
+	before = picks(4);
+	pick(100);
+	cr_assert_eq(picks(4) - before, 100, "but where somebody else is");
+	live(4)->ejected_until_ns = live(3)->ejected_until_ns;
+	set->ejected = 5;
+	rule.head.eject_refused = 0; /* that is switched off */
+	publish();
+	set->ejected = 5;
+	before = picks(4);
+	pick(1000);
+	cr_assert_gt(picks(4) - before, 10);
+}

@@ -83,6 +83,22 @@ matches "an event" '"id":"waymark:passive:d1","status":"critical"' "$(cat "$TMP/
 stop_agent KILL
 start_agent
 until_ok 10 is_out dies d1 || fail "d1 is left out for the next agent, too"
+
+# A subset has one instance, and would leave out nobody: where its service has, it is asked all the same.
+policy whole '{"subsets": {"one": {"filter": "Service.ID == p1"}}, "outlier": {"base": "600s", "longest": "600s"}}'
+far p1 whole 10.79.1.2 >/dev/null
+far p2 whole 10.79.1.3 >/dev/null
+dialers "$(vip4 whole)" 80 2 0.5 >/dev/null
+until_ok 10 is_out whole p1 || fail "p1 is left out"
+server 10.79.1.2
+dialers "$(ask one.whole.virtual.mesh.internal)" 80 2 0.5 >"$TMP/dials"
+read -r MADE FAILED_ MOST _ <"$TMP/dials"
+[ "$MADE" -gt 5 ] && [ "$FAILED_" = 0 ] || fail "the subset is asked: $MADE made, $FAILED_ failed"
+check "DNS names it for the subset" 10.79.1.2 "$(ask one.whole.service.mesh.internal)"
+check "but not for the service" 10.79.1.3 "$(ask whole.service.mesh.internal)"
+matches "explain connect says so" "left out" "$(operator "http://x/v1/waymark/explain/connect?name=one.whole&port=80" | jq -r '.steps[] | select(.step == "outcome").text')"
+kill -9 "$SERVER"
+
 check "a policy that switches it off is accepted" 200 "$(code -X PUT "$API/v1/waymark/policies/off" \
 	-d '{"outlier": {"refused": 0, "failures": 0}}')"
 far o1 off 10.79.1.2 >/dev/null
