@@ -167,7 +167,10 @@ Test(custom, a_bad_one_leaves_the_good_one)
 		const char *name, *text;
 	} bad[] = {{"bad_memory", "kernel refused it"},
 		   {"bad_program", "cgroup/connect4: functions only"},
-		   {"bad_name", "wm_custom()"}};
+		   {"bad_name", "wm_custom()"},
+		   {"bad_pinned", "map kept: it may not be pinned"},
+		   {"bad_large", "octets, at most 67108864 are allowed"},
+		   {"bad_map", "cannot be linked: conflicting non-weak symbol"}};
 	uint64_t had = 0;
 
 	begin("by_user");

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* bad_map.bpf.c - refused: it has a map of its own where ours is meant. */
+#include "custom.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} connections SEC(".maps");
+
+WM_CUSTOM(ask)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&connections, &zero) ? 0 : -1;
+}
