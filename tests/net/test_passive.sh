@@ -127,6 +127,15 @@ check "[::] serves it" null "$(check_of six Status)"
 kill_server "$WILD"
 until_ok 10 is_status six critical || fail "the check of six is critical"
 
+# A port that the kernel chose, which it takes back before it tells of the end.
+server 10.78.0.1 0
+PORT=$(ss -Hltnp | sed -n "s/.* 10.78.0.1:\([0-9]*\) .*pid=$SERVER,.*/\1/p")
+register chosen chosen 10.78.0.1 "$PORT" >/dev/null
+kill_server "$SERVER"
+until_ok 10 is_status chosen critical || fail "the check of chosen is critical"
+server 10.78.0.1 "$PORT"
+until_ok 10 is_status chosen passing || fail "the check of chosen passes"
+
 # Who does not want it, and who is not of this node.
 server 10.78.0.1 7003
 A=$SERVER
