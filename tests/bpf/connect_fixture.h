@@ -86,7 +86,7 @@ static __attribute__((unused)) void connect_teardown(void)
 	wm_plane_close(plane);
 	teardown();
 }
-TestSuite(connect, .init = connect_setup, .fini = connect_teardown, .timeout = 240);
+TestSuite(connect, .init = connect_setup, .fini = connect_teardown, .timeout = 600);
 
 static __attribute__((unused)) uint64_t counter(enum wm_counter c)
 {

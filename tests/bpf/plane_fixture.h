@@ -93,7 +93,7 @@ static __attribute__((unused)) void teardown(void)
 	rmdir(cgroup);
 }
 
-TestSuite(plane, .init = setup, .fini = teardown, .timeout = 280);
+TestSuite(plane, .init = setup, .fini = teardown, .timeout = 600);
 
 static __attribute__((unused)) struct wm_plane_config small(void)
 {

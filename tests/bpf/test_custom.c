@@ -71,7 +71,7 @@ static void end(void)
 	unlink(file);
 	connect_teardown();
 }
-TestSuite(custom, .init = connect_setup, .fini = end, .timeout = 120);
+TestSuite(custom, .init = connect_setup, .fini = end, .timeout = 300);
 
 Test(custom, a_function_decides)
 {
@@ -213,7 +213,7 @@ Test(custom, who_watches_decisions_goes_on)
 	cr_assert_eq(wm_flows_new(loop, plane, on_flow, &told, &flows), 0);
 	cr_assert_eq(replace("least_of_three", &e), 1, "%s", e.text);
 	pick(3);
-	for (int i = 0; i < 100 && told < 3; i++)
+	for (int i = 0; i < 600 && told < 3; i++)
 		cr_assert_eq(wm_loop_turn(loop, 50), 0);
 	cr_assert_eq(told, 3);
 	wm_flows_free(flows);

@@ -91,7 +91,7 @@ static bool waited_for(int prog)
 	return !before;
 }
 
-Test(grace, a_program_that_runs_is_waited_for, .timeout = 120)
+Test(grace, a_program_that_runs_is_waited_for, .timeout = 300)
 {
 	int flags = map_of(4096, BPF_F_MMAPABLE), from = map_of(COPIED, 0), to = map_of(COPIED, 0);
 	int r = wm_grace_membarrier(), prog = load(flags, from, to), tries = 0;
