@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 90000
 #define ANSWER_MAX  (1u << 24)
 
 static struct wm_loop *loop;

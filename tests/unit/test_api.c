@@ -22,7 +22,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(api, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(api, .init = setup, .fini = teardown, .timeout = 300);
 
 /* --- comparing JSON ----------------------------------------------------------------------------
  */
@@ -849,7 +849,7 @@ static void teardown_store(void)
 	cr_expect_eq(rmdir(dir), 0);
 }
 
-TestSuite(api_store, .init = setup_store, .fini = teardown_store, .timeout = 120);
+TestSuite(api_store, .init = setup_store, .fini = teardown_store, .timeout = 300);
 
 Test(api_store, a_write_that_is_not_durable_is_an_error_and_changes_nothing)
 {

@@ -37,7 +37,7 @@ static void again(void)
 	api_start();
 }
 
-TestSuite(agent, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(agent, .init = setup, .fini = teardown, .timeout = 300);
 
 static void web(const char *id, unsigned last)
 {

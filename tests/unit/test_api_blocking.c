@@ -22,7 +22,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(blocking, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(blocking, .init = setup, .fini = teardown, .timeout = 300);
 
 static unsigned long current(const char *path)
 {
@@ -337,7 +337,7 @@ static void setup_many(void)
 	api_start();
 }
 
-TestSuite(blocking_many, .init = setup_many, .fini = teardown, .timeout = 120);
+TestSuite(blocking_many, .init = setup_many, .fini = teardown, .timeout = 300);
 
 /* More than are woken in one turn. */
 Test(blocking_many, all_wake)

@@ -16,7 +16,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(api_catalog, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(api_catalog, .init = setup, .fini = teardown, .timeout = 300);
 
 #define CATALOG_REGISTER   "/v1/catalog/register"
 #define CATALOG_DEREGISTER "/v1/catalog/deregister"

@@ -16,7 +16,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(api_config, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(api_config, .init = setup, .fini = teardown, .timeout = 300);
 
 #define C "/v1/config"
 

@@ -17,7 +17,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(consul, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(consul, .init = setup, .fini = teardown, .timeout = 300);
 
 /* What GET @p path answers has at @p where, "[0].Service.ID", this compact JSON; NULL: no such
  * member. "" is the whole. */

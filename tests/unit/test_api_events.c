@@ -18,7 +18,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(events, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(events, .init = setup, .fini = teardown, .timeout = 300);
 
 static void listen_from(struct client *c, const char *path)
 {

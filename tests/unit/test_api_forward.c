@@ -20,7 +20,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(forward, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(forward, .init = setup, .fini = teardown, .timeout = 300);
 
 static struct {
 	int status;

@@ -38,7 +38,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(long_requests, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(long_requests, .init = setup, .fini = teardown, .timeout = 300);
 
 static void begin(struct client *c, const char *path)
 {

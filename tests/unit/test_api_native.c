@@ -16,7 +16,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(native, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(native, .init = setup, .fini = teardown, .timeout = 300);
 
 #define I "/v1/waymark/instances"
 

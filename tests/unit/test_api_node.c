@@ -16,7 +16,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(node, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(node, .init = setup, .fini = teardown, .timeout = 300);
 
 static void web(const char *id, const char *status)
 {

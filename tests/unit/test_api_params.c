@@ -27,7 +27,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(params, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(params, .init = setup, .fini = teardown, .timeout = 300);
 
 #define WEB "/v1/health/service/web"
 

@@ -15,7 +15,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(api_policies, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(api_policies, .init = setup, .fini = teardown, .timeout = 300);
 
 #define P "/v1/waymark/policies"
 

@@ -16,7 +16,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(api_query, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(api_query, .init = setup, .fini = teardown, .timeout = 300);
 
 #define Q "/v1/query"
 

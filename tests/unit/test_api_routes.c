@@ -19,7 +19,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(routes, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(routes, .init = setup, .fini = teardown, .timeout = 300);
 
 #define NO_SERVICE                                                                                 \
 	"Unknown service ID \"%s\". Ensure that the service ID is passed, not the service name."

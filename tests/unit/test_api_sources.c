@@ -22,7 +22,7 @@ static void teardown(void)
 	api_stop();
 }
 
-TestSuite(api_sources, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(api_sources, .init = setup, .fini = teardown, .timeout = 300);
 
 static void pod(const char *id, const char *service)
 {

@@ -14,7 +14,7 @@ static void teardown(void)
 {
 	api_stop();
 }
-TestSuite(api_specs, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(api_specs, .init = setup, .fini = teardown, .timeout = 300);
 
 /* @return the first step's text. */
 static const char *named(const char *query)
