@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 90000
 
 static struct wm_loop *loop;
 static struct wm_registry *registry;

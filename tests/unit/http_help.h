@@ -25,7 +25,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 90000
 #define BODY_MAX    1000
 
 static struct wm_loop *loop;

@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 90000
 #define MANY	    10000
 
 static struct wm_loop *loop;
@@ -64,7 +64,7 @@ static void teardown(void)
 	wm_loop_free(loop);
 }
 
-TestSuite(health, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(health, .init = setup, .fini = teardown, .timeout = 300);
 
 #define UNTIL(condition)                                                                           \
 	do {                                                                                       \

@@ -11,7 +11,7 @@ static void setup(void)
 	start_health();
 }
 
-TestSuite(health_alias, .init = setup, .fini = stop_all, .timeout = 120);
+TestSuite(health_alias, .init = setup, .fini = stop_all, .timeout = 300);
 
 static void turn(void)
 {

@@ -11,7 +11,7 @@ static void setup(void)
 	start_health();
 }
 
-TestSuite(health_flap, .init = setup, .fini = stop_all, .timeout = 120);
+TestSuite(health_flap, .init = setup, .fini = stop_all, .timeout = 300);
 
 static void result(struct wm_check *c, enum wm_status s)
 {

@@ -25,7 +25,7 @@ static void teardown(void)
 	tls_peer_stop(&tls);
 }
 
-TestSuite(health_h2, .init = setup, .fini = teardown, .timeout = 180);
+TestSuite(health_h2, .init = setup, .fini = teardown, .timeout = 600);
 
 /* Another server: a program that prints its port. It dies with the test. */
 struct server {

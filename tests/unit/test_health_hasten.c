@@ -9,7 +9,7 @@ static void begin(void)
 	start_registry(NULL);
 	start_health();
 }
-TestSuite(health_hasten, .init = begin, .fini = stop_all, .timeout = 120);
+TestSuite(health_hasten, .init = begin, .fini = stop_all, .timeout = 300);
 
 /* Somebody saw a connect fail: the next run is now, and those after it keep their distance. */
 Test(health_hasten, a_run_can_be_hastened)

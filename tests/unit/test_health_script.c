@@ -55,7 +55,7 @@ static void teardown(void)
 	rm_dir();
 }
 
-TestSuite(health_script, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(health_script, .init = setup, .fini = teardown, .timeout = 300);
 
 static struct wm_check_draft script(const char *const *args, unsigned count)
 {

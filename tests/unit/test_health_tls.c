@@ -6,7 +6,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/health/health.h"
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 90000
 
 static struct tls_peer peer;
 static struct wm_loop *loop;
@@ -43,7 +43,7 @@ static void teardown(void)
 	tls_peer_stop(&peer);
 }
 
-TestSuite(health_tls, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(health_tls, .init = setup, .fini = teardown, .timeout = 300);
 
 /* @param ca_file NULL: the system's authorities. */
 static void trust(const char *ca_file)

@@ -66,7 +66,7 @@ static void end(void)
 	answer = NULL;
 }
 
-TestSuite(http_kept, .fini = end, .timeout = 120);
+TestSuite(http_kept, .fini = end, .timeout = 300);
 
 static void blank_date(char *text)
 {

@@ -3,7 +3,7 @@
 /* Requests that are read without evhttp, beside evhttp: what comes in two pieces is read by it. */
 #include "http_help.h"
 
-TestSuite(http_plain, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(http_plain, .init = setup, .fini = teardown, .timeout = 300);
 
 /* Send @p text in two pieces, or whole. What was heard is in `got`, without Date. @return whether
  * evhttp was given it. */

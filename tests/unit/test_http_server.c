@@ -3,7 +3,7 @@
 /* The HTTP server over real sockets. */
 #include "http_help.h"
 
-TestSuite(http_server, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(http_server, .init = setup, .fini = teardown, .timeout = 300);
 
 Test(http_server, answers_and_keeps_the_connection)
 {

@@ -3,7 +3,7 @@
 /* What carries the octets of a connection: every one of them goes through it. */
 #include "http_help.h"
 
-TestSuite(http_stream, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(http_stream, .init = setup, .fini = teardown, .timeout = 300);
 
 /* --- another kind of stream: an octet at a time, and often not now -----------------------------
  */

@@ -100,7 +100,7 @@ static void teardown(void)
 	unlink(resolv);
 }
 
-TestSuite(resolver, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(resolver, .init = setup, .fini = teardown, .timeout = 300);
 
 struct told {
 	unsigned times;

@@ -253,7 +253,7 @@ static void teardown(void)
 	wm_loop_free(loop);
 	unlink(resolv);
 }
-TestSuite(srv_ask, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(srv_ask, .init = setup, .fini = teardown, .timeout = 300);
 
 static unsigned told;
 static struct wm_srv_answer answer;
