@@ -28,7 +28,7 @@ static void teardown(void)
 	etcd_peer_stop(&etcd);
 }
 
-TestSuite(etcd, .init = setup, .fini = teardown, .timeout = 200);
+TestSuite(etcd, .init = setup, .fini = teardown, .timeout = 600);
 
 static void both(void)
 {

@@ -256,7 +256,7 @@ static void teardown(void)
 	etcd_peer_stop(&etcd);
 }
 
-TestSuite(etcd_hostile, .init = setup, .fini = teardown, .timeout = 240);
+TestSuite(etcd_hostile, .init = setup, .fini = teardown, .timeout = 600);
 
 /* What the store has of another. */
 static void know_of_two(void)

@@ -80,7 +80,7 @@ static void setup(void)
 	row = (struct wm_filter_row){.datacenter = "quay", .node = &node, .instance = &instance};
 }
 
-TestSuite(filter, .init = setup, .timeout = 120);
+TestSuite(filter, .init = setup, .timeout = 300);
 
 static struct wm_filter *compile(enum wm_filter_kind kind, const char *text)
 {

@@ -5,7 +5,7 @@
 #include "kube_peer.h"
 #include "userspace/source/kube_client_internal.h"
 
-TestSuite(kube_client, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(kube_client, .init = setup, .fini = teardown, .timeout = 300);
 
 #define O(name, version) "{'metadata':{'name':'" name "','resourceVersion':'" version "'}}"
 #define LIST(version, more, items)                                                                 \

@@ -7,7 +7,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-TestSuite(kube_hostile, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(kube_hostile, .init = setup, .fini = teardown, .timeout = 300);
 
 #define GOOD                                                                                       \
 	"{'json':{'kind':'ServiceList','metadata':{'resourceVersion':'9'},'items':[{'good':1}]}}"

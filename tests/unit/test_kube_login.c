@@ -46,7 +46,7 @@ static void teardown(void)
 	cr_assert_eq(system(command), 0);
 }
 
-TestSuite(kube_login, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(kube_login, .init = setup, .fini = teardown, .timeout = 300);
 
 static int read_config(const char *cluster, const char *user)
 {

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-TestSuite(kube_recorded, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(kube_recorded, .init = setup, .fini = teardown, .timeout = 300);
 
 #define HANG "{'end':'hang'}"
 

@@ -21,7 +21,7 @@ static void teardown(void)
 	wm_kube_stream_done(&s);
 }
 
-TestSuite(kube_stream, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(kube_stream, .init = setup, .fini = teardown, .timeout = 300);
 
 static void say(const char *what, const char *text)
 {

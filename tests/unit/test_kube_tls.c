@@ -35,7 +35,7 @@ static void setup_tls(void)
 	certificates();
 }
 
-TestSuite(kube_tls, .init = setup_tls, .fini = teardown, .timeout = 120);
+TestSuite(kube_tls, .init = setup_tls, .fini = teardown, .timeout = 300);
 
 /* In base64, as kubeconfigs have it. */
 static char *packed(const char *name)
