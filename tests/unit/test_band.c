@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-TestSuite(band, .timeout = 60);
+TestSuite(band, .timeout = 300);
 
 Test(band, a_round_trip_falls_into_one_of_four)
 {

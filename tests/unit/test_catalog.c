@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-TestSuite(catalog, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(catalog, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 #define OPS(...)                                                                                   \
 	(struct wm_catalog_op[]){__VA_ARGS__},                                                     \

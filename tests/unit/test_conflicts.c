@@ -7,7 +7,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-TestSuite(conflicts, .timeout = 60);
+TestSuite(conflicts, .timeout = 300);
 
 static void add(struct wm_conflicts *c, unsigned n, const char *rule)
 {

@@ -20,7 +20,7 @@ static void setup(void)
 	ran_count = 0;
 }
 
-TestSuite(env, .init = setup, .timeout = 60);
+TestSuite(env, .init = setup, .timeout = 300);
 
 static void on_timer(void *arg)
 {

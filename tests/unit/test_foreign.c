@@ -4,7 +4,7 @@
  * says. */
 #include "foreign_help.h"
 
-TestSuite(foreign, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(foreign, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 /* What is at its owner is the same elsewhere, in whatever order it comes, and after a restart. */
 Test(foreign, objects_are_what_they_are_at_their_owner)

@@ -3,7 +3,7 @@
 /* test_foreign_log.c - the log that an agent has of its own objects, for others, and its life. */
 #include "foreign_help.h"
 
-TestSuite(foreign_log, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(foreign_log, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 /* Another node.name is another node: what is on it comes over with it. */
 Test(foreign_log, an_agent_is_renamed)

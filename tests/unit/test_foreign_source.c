@@ -4,7 +4,7 @@
  * nobody else's to say. */
 #include "foreign_help.h"
 
-TestSuite(foreign_source, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(foreign_source, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 static struct wm_registry *open_alone(const char *node)
 {

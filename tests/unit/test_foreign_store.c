@@ -5,7 +5,7 @@
 #include "disk_gate.h"
 #include "foreign_help.h"
 
-TestSuite(foreign_store, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(foreign_store, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 /* A disk that syncs nothing any more: what others have is taken, an own write is refused. The next
  * sync, and what mends the store before it, finds both. */

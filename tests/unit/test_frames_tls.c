@@ -249,7 +249,7 @@ static void end(void)
 	shell("rm -rf $PWD");
 }
 
-TestSuite(frames_tls, .init = begin, .fini = end, .timeout = 200);
+TestSuite(frames_tls, .init = begin, .fini = end, .timeout = 600);
 
 static pid_t in_shell(const char *command)
 {

@@ -30,7 +30,7 @@ static void until_over(const struct wm_grace *g, uint64_t ticket)
 		sched_yield();
 }
 
-Test(grace, what_is_freed_during_a_wait_needs_another, .timeout = 60)
+Test(grace, what_is_freed_during_a_wait_needs_another, .timeout = 300)
 {
 	struct wm_grace_thread *t;
 	const struct wm_grace *g;
@@ -58,7 +58,7 @@ Test(grace, what_is_freed_during_a_wait_needs_another, .timeout = 60)
 }
 
 /* CLOCK_BOOTTIME, which is not behind the clock that the rest goes by. */
-Test(grace, where_it_is_refused_a_second_is_rested, .timeout = 60)
+Test(grace, where_it_is_refused_a_second_is_rested, .timeout = 300)
 {
 	struct wm_grace_thread *t = wm_grace_start(refused);
 	const struct wm_grace *g = wm_grace_of(t);
@@ -70,7 +70,7 @@ Test(grace, where_it_is_refused_a_second_is_rested, .timeout = 60)
 	wm_grace_stop(t); /* does not wait for the second */
 }
 
-Test(grace, the_kernels_own, .timeout = 60)
+Test(grace, the_kernels_own, .timeout = 300)
 {
 	struct wm_grace_thread *t = wm_grace_start(wm_grace_membarrier);
 	const struct wm_grace *g = wm_grace_of(t);

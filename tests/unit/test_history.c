@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-TestSuite(history, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(history, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 static const struct wm_version *version_of(const struct wm_registry *r, const char *id)
 {

@@ -31,7 +31,7 @@ static void teardown(void)
 	wm_index_free(indexed);
 }
 
-TestSuite(index, .init = setup, .fini = teardown, .timeout = 280);
+TestSuite(index, .init = setup, .fini = teardown, .timeout = 600);
 
 static struct wm_filter *compile(const char *text)
 {

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-TestSuite(interest, .timeout = 30);
+TestSuite(interest, .timeout = 300);
 
 #define HOMES 2
 

@@ -4,7 +4,7 @@
 #include "registry_help.h"
 #include "userspace/registry/internal.h"
 
-TestSuite(labels, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(labels, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 static struct wm_policy_draft d;
 

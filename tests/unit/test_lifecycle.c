@@ -12,9 +12,9 @@
 
 #include <stdlib.h>
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 90000
 
-TestSuite(lifecycle, .init = make_dir, .fini = rm_dir, .timeout = 120);
+TestSuite(lifecycle, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 static struct answer state(struct wm_registry *r, const char *id, enum wm_lifecycle to, uint64_t ms)
 {

@@ -25,7 +25,7 @@ static void teardown(void)
 	wm_loop_free(loop);
 }
 
-TestSuite(loop, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(loop, .init = setup, .fini = teardown, .timeout = 300);
 
 /* A callback that takes 4 ms of processor. */
 static void on_timer(void *arg)

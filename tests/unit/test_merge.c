@@ -55,7 +55,7 @@ static struct wm_merge_side side(unsigned n)
 
 /* Every pair and every triple of sides: one of two stands, the same whichever is named first, and
  * there is no ring of three. */
-Test(merge, each_rule_is_a_total_order, .timeout = 60)
+Test(merge, each_rule_is_a_total_order, .timeout = 300)
 {
 	const char *const names[] = {"hlc", "semver", "priority"};
 	static int8_t cmp[SIDES][SIDES];

@@ -576,7 +576,7 @@ static void report(unsigned done)
 	cr_assert_geq(begun, done / 10000);
 }
 
-TestSuite(model, .init = setup, .timeout = 280);
+TestSuite(model, .init = setup, .timeout = 600);
 
 Test(model, a_million_operations_in_memory)
 {
@@ -695,7 +695,7 @@ static void failing(void)
 	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
 }
 
-TestSuite(model_store, .init = setup_store, .fini = teardown_store, .timeout = 280);
+TestSuite(model_store, .init = setup_store, .fini = teardown_store, .timeout = 600);
 
 Test(model_store, commits_fail_and_restarts_lose_nothing)
 {
@@ -936,7 +936,7 @@ static bool replica_agrees(void)
 	return true;
 }
 
-TestSuite(model_http, .init = setup, .timeout = 280);
+TestSuite(model_http, .init = setup, .timeout = 600);
 
 Test(model_http, those_wake_who_must_and_nobody_else)
 {

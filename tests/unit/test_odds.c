@@ -62,7 +62,7 @@ static void teardown(void)
 	wm_tables_free(tables);
 	wm_table_memory_free(&memory);
 }
-TestSuite(odds, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(odds, .init = setup, .fini = teardown, .timeout = 300);
 
 static struct wm_odds_candidate *of(unsigned i, unsigned tier)
 {

@@ -25,7 +25,7 @@ static void end(void)
 	wm_registry_close(registry);
 	wm_loop_free(loop);
 }
-TestSuite(plan, .init = begin, .fini = end, .timeout = 60);
+TestSuite(plan, .init = begin, .fini = end, .timeout = 300);
 
 /* @p where "region/zone"; @p version: its metadata. */
 static void instance(const char *id, const char *name, const char *region, const char *zone,

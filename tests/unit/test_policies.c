@@ -5,7 +5,7 @@
 #include "userspace/registry/restore.h"
 #include "userspace/store/snapshot.h"
 
-TestSuite(policies, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(policies, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 static struct wm_policy_draft d;
 

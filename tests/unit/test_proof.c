@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-TestSuite(proof, .timeout = 60);
+TestSuite(proof, .timeout = 300);
 
 static const char *in_dir(const char *name)
 {

@@ -4,7 +4,7 @@
  * virtual network. */
 #include "replica_net.h"
 
-TestSuite(replica, .timeout = 60);
+TestSuite(replica, .timeout = 300);
 
 Test(replica, a_change_is_at_all_within_a_batch_and_the_network)
 {

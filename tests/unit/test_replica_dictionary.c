@@ -68,7 +68,7 @@ static void registration(struct net *n, unsigned i, char id[static 64], struct w
 	wm_instance_free(in, true);
 }
 
-Test(replica_dictionary, names_that_it_never_saw_take_less, .timeout = 60)
+Test(replica_dictionary, names_that_it_never_saw_take_less, .timeout = 300)
 {
 	struct net *n = net_new(2, 1);
 	uint64_t records = 0, alone = 0, each;

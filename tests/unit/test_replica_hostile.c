@@ -7,7 +7,7 @@
 
 #include <zstd.h>
 
-TestSuite(replica_hostile, .timeout = 60);
+TestSuite(replica_hostile, .timeout = 300);
 
 static uint8_t wire[8 << 20];
 

@@ -9,7 +9,7 @@
 
 #include <zstd.h>
 
-TestSuite(replica_proof, .timeout = 120);
+TestSuite(replica_proof, .timeout = 300);
 
 #define OBJECTS 20
 

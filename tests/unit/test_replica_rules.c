@@ -4,7 +4,7 @@
  * shared objects, tombstones, who was away, brakes. */
 #include "replica_net.h"
 
-TestSuite(replica_rules, .timeout = 120);
+TestSuite(replica_rules, .timeout = 300);
 
 static void fill(struct agent *a, unsigned from, unsigned to, size_t len)
 {

@@ -54,7 +54,7 @@ static void teardown(void)
 	wm_loop_free(loop);
 	wm_table_memory_free(&memory);
 }
-TestSuite(resolution, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(resolution, .init = setup, .fini = teardown, .timeout = 300);
 
 static const char *address = "10.0.0.9";
 

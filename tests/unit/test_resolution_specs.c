@@ -77,7 +77,7 @@ static void teardown(void)
 	close_registry();
 	free(plane);
 }
-TestSuite(specs, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(specs, .init = setup, .fini = teardown, .timeout = 300);
 
 static void turn(void)
 {

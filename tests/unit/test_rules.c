@@ -4,7 +4,7 @@
 #include "registry_help.h"
 #include "userspace/api/rules_file.h"
 
-TestSuite(rules, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(rules, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 static struct wm_rules *rules;
 

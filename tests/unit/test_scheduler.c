@@ -49,7 +49,7 @@ static void teardown(void)
 	wm_schedule_free(schedule);
 }
 
-TestSuite(scheduler, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(scheduler, .init = setup, .fini = teardown, .timeout = 300);
 
 Test(scheduler, runs_in_order_after_moves_and_drops)
 {

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-TestSuite(setsum, .timeout = 60);
+TestSuite(setsum, .timeout = 300);
 
 static void add(struct wm_hasher *h, struct wm_setsum *s, const char *what, bool out)
 {

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-TestSuite(snapshot, .timeout = 120);
+TestSuite(snapshot, .timeout = 300);
 
 /* Checks of every kind, metadata, tags: @p n varies them. */
 static int put_any(struct wm_registry *r, unsigned n, unsigned port)

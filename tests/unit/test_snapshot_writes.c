@@ -20,7 +20,7 @@ static void begin(void)
 	instant = true;
 }
 
-TestSuite(snapshot_writes, .init = begin, .fini = rm_dir, .timeout = 120);
+TestSuite(snapshot_writes, .init = begin, .fini = rm_dir, .timeout = 300);
 
 static void wake(void *arg)
 {

@@ -11,7 +11,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-TestSuite(source, .init = make_dir, .fini = rm_dir, .timeout = 60);
+TestSuite(source, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 static struct virtual_env v;
 static struct wm_registry *r;

@@ -225,7 +225,7 @@ Test(strategy, maglev_is_what_its_paper_says)
 }
 
 /* One heavy backend among many light ones makes nobody wait. */
-Test(strategy, maglev_of_unequal_weights_ends, .timeout = 60)
+Test(strategy, maglev_of_unequal_weights_ends, .timeout = 300)
 {
 	make(10000, 1);
 	members[77].weight = UINT16_MAX;

@@ -6,7 +6,7 @@
 #include "replica_net.h"
 #include "userspace/sync/verify.h"
 
-TestSuite(verify, .timeout = 120);
+TestSuite(verify, .timeout = 300);
 
 struct desk {
 	struct net *n;

@@ -223,7 +223,7 @@ static void teardown(void)
 	rm_dir();
 }
 
-TestSuite(write_orders, .init = setup, .fini = teardown, .timeout = 280);
+TestSuite(write_orders, .init = setup, .fini = teardown, .timeout = 600);
 
 /* How the two batches end, and when results come: two bits each. */
 struct way {

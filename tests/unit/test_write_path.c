@@ -9,7 +9,7 @@
 
 #include <pthread.h>
 
-TestSuite(write_path, .init = make_dir, .fini = rm_dir, .timeout = 120);
+TestSuite(write_path, .init = make_dir, .fini = rm_dir, .timeout = 300);
 
 static void wake(void *arg)
 {
