@@ -44,23 +44,31 @@ def flood(source, count):
 
 def names(first, count):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    todo, waiting, again, answered = iter(range(first, first + count)), {}, set(), 0
-    while True:
+    todo, waiting, answered, again = iter(range(first, first + count)), {}, 0, 20 * count
+
+    def send(q):
+        waiting[q.id] = q
+        s.sendto(q.to_wire(), AGENT)
+
+    while again:
         while len(waiting) < 32 and (n := next(todo, None)) is not None:
             q = query(f"big-{n}.lies", "TXT")
             q.id = n  # none twice among those that wait
-            waiting[q.id] = q
-            s.sendto(q.to_wire(), AGENT)
-        if not waiting or not select.select([s], [], [], 8)[0]:
+            send(q)
+        if not waiting:
             break
+        if not select.select([s], [], [], 8)[0]:
+            again -= 1
+            for q in list(waiting.values()):
+                send(q)
+            continue
         a = dns.message.from_wire(s.recv(4096))
         q = waiting.pop(a.id, None)
         if q and a.answer:
             answered += 1
-        elif q and q.id not in again:  # as a libc does
-            again.add(q.id)
-            waiting[q.id] = q
-            s.sendto(q.to_wire(), AGENT)
+        elif q:  # its server was too slow
+            again -= 1
+            send(q)
     print(answered)
 
 
