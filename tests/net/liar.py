@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A DNS server that does what the first label of a question says: drop, slow, truncate, answer from another
 port, answer with another ID first, tell of names that nobody asked it for. UDP and TCP on ADDRESS PORT; with MS
-behind it all over UDP takes so long, and nothing longer."""
+behind it all over UDP takes so long, and nothing longer. Held is answered when the file LIAR_HELD is there."""
+import os
 import random
 import socket
 import socketserver
@@ -45,6 +46,8 @@ class Udp(socketserver.BaseRequestHandler):
             time.sleep(0.3)
         elif label.startswith("stall"):
             time.sleep(3)
+        while label == "held" and not os.path.exists(os.environ["LIAR_HELD"]):
+            time.sleep(0.02)
         if label == "trunc":
             a = dns.message.make_response(query)
             a.flags |= dns.flags.TC
