@@ -76,6 +76,7 @@ check() { # text, expected, seen
 		fail "$1: expected '$2', saw '$3'"
 	fi
 }
+# What a long text has is looked for by grep without -q: that ends at the first match, by which who writes it fails.
 matches() { # text, pattern (grep -E), seen
 	if grep -qE -- "$2" <<<"$3"; then
 		echo "ok: $1"

@@ -85,7 +85,7 @@ check "it is the operator's to see who asks" 403 "$(code $API/v1/waymark/dns/see
 metrics() { api "$API/v1/agent/metrics?format=prometheus"; }
 matches "answers are counted by level, type and code" '^waymark_dns_user_answers_total\{level="cache",type="A",rcode="NOERROR"\} [1-9]' "$(metrics)"
 matches "those of others now, too" '^waymark_dns_user_answers_total\{level="upstream",type="NS",rcode="NOERROR"\} [1-9]' "$(metrics)"
-server_is() { metrics | grep -qE "^waymark_dns_upstream_server_$1\{domain=\".\",server=\"127.0.0.11@53\"\} $2$"; }
+server_is() { metrics | grep -E "^waymark_dns_upstream_server_$1\{domain=\".\",server=\"127.0.0.11@53\"\} $2$" >/dev/null; }
 until_ok 30 server_is up 1 || fail "a server that answers is up: $(metrics | grep upstream_server)"
 server_is latency_us '[1-9][0-9]*' || fail "its latency: $(metrics | grep upstream_server)"
 kill_server up

@@ -20,7 +20,7 @@ for _ in range(int(sys.argv[3])):
 }
 
 PASSIVE=0 # before the agent is there, as doctor dials a service's
-"$CTL" --pin-dir "$PINS-doctor" doctor 2>/dev/null | grep -q 'passive_health *ok' && PASSIVE=1
+"$CTL" --pin-dir "$PINS-doctor" doctor 2>/dev/null | grep 'passive_health *ok' >/dev/null && PASSIVE=1
 start_agent
 backend one 127.0.0.2 8080
 backend two 127.0.0.3 8080
