@@ -283,22 +283,6 @@ def node_moves():
         raise SystemExit(f"the node's address: {v}")
 
 
-def node_check():
-    """What is on this agent's node, 20,000 instances, follows a check of the node."""
-    must("PUT", "/v1/agent/maintenance?enable=true")
-    status = ask("GET", "/v1/agent/health/service/id/agents-19999?format=text")[0]
-    if status != 503:
-        raise SystemExit(f"maintenance of the node: {status}")
-    must("PUT", "/v1/agent/maintenance?enable=false")
-
-
-def node_moves():
-    must("PUT", "/v1/catalog/register", {"Node": "mesh", "Address": "10.0.0.10", "ID": MESH_ID})
-    v = json.loads(must("GET", "/v1/catalog/service/proxies?filter=ServiceID==%22proxies-7%22")[0])
-    if v[0]["Address"] != "10.0.0.10":
-        raise SystemExit(f"the node's address: {v}")
-
-
 def node_renamed():
     """Who comes with its id takes its place; what was on it goes."""
     must("PUT", "/v1/catalog/register", {"Node": "mesh2", "Address": "10.0.0.10", "ID": MESH_ID})
