@@ -17,6 +17,7 @@
 #include <linux/bpf.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -317,6 +318,7 @@ static pid_t serve(struct server *s, int cpu)
 	pid = fork();
 	if (pid)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* who gives up leaves none */
 	load_pin(cpu);
 	inet_pton(AF_INET, SERVER_AT, &in.sin_addr);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
