@@ -31,6 +31,7 @@ remove() { # pid of the test: what it left behind
 	local cg=$CGROOT/waymark-test-net-$1 p
 	for p in /sys/fs/bpf/waymark-test-net-"$1" /sys/fs/bpf/waymark-test-net-"$1"-*; do
 		"$CTL" --pin-dir "$p" --force detach >/dev/null 2>&1
+		rm -rf "$p" # what a test pinned beside ours
 	done
 	[ -d "$cg" ] && while read -r p; do kill -9 "$p" 2>/dev/null; done < <(find "$cg" -name cgroup.procs -exec cat {} + 2>/dev/null)
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -40,9 +41,10 @@ remove() { # pid of the test: what it left behind
 	done
 	rm -rf /tmp/waymark-test-net-"$1"-*
 }
-for d in "$CGROOT"/waymark-test-net-*; do
-	p=${d##*-}
-	[ -d "$d" ] && ! kill -0 "$p" 2>/dev/null && remove "$p"
+for d in "$CGROOT"/waymark-test-net-* /sys/fs/bpf/waymark-test-net-*; do
+	p=${d##*/waymark-test-net-}
+	p=${p%%-*}
+	[ -e "$d" ] && ! kill -0 "$p" 2>/dev/null && remove "$p"
 done
 AT_END='' # a command of the test's own, for the end
 finish() {
