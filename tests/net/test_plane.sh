@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The data plane is not whole, switched off, or taken away while the agent runs: virtual names still lead
 # somewhere, the status says what is missing, and what was lost comes back.
+# alone: what a run without its cgroup leaves on tracepoints is taken away by whichever agent starts first
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -116,7 +117,17 @@ check "other pins: connect() works" web-1 "$(inside curl -s --max-time 5 "http:/
 matches "other pins: a second agent is refused" 'exit 1' "$(refused --set kernel.required=true --set dns.port=8601 --set http.port=8501 \
 	--set "node.data_dir=$TMP/data2" --set "http.socket=$TMP/second.sock")"
 matches "other pins: and told whose they are" "another running agent steers $CG, with pins in $PINS-2" "$(cat "$TMP/refused")"
-check "other pins: the first goes on" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+check "other pins: the first goes on" web-1 "$(inside curl -s --max-time 20 "http://$V4/")"
+# and where its cgroup went before it did, which leaves programs of tracepoints alone
+stop_agent
+mkdir "$CG/gone"
+start_agent --set "kernel.cgroup=$CG/gone" --set kernel.dns=false --set kernel.listener_notice=false
+stop_agent KILL
+rmdir "$CG/gone"
+start_agent --set "kernel.pin_dir=$PINS-2"
+matches "a cgroup that is gone: told" "event=plane.taken_over name=(sock_state|syn_again) where=kernel pins=$PINS link=" \
+	"$(cat "$TMP/agent.log")"
+check "a cgroup that is gone: nothing is left" no "$([ -e "$PINS" ] && echo yes || echo no)"
 # what is left on another cgroup, for other addresses, is not in the way of another agent
 stop_agent KILL
 mkdir "$CG/other"
