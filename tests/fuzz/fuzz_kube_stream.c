@@ -77,14 +77,14 @@ static struct seen all(const char *p, size_t size, bool watch, size_t every)
 	return r;
 }
 
-/* What jansson says of a list. */
+/* What jansson says of a list; but for NUL octets, of which it passes over one behind a number. */
 static void as_jansson(const char *p, size_t size, const struct seen *r)
 {
 	json_t *list = json_loadb(p, size, JSON_REJECT_DUPLICATES, NULL), *item;
 	json_t *items = json_object_get(list, "items");
 	size_t n;
 
-	if (json_is_object(list) && !memchr(p, '\\', size)) {
+	if (json_is_object(list) && !memchr(p, '\\', size) && !memchr(p, 0, size)) {
 		bool objects = true;
 
 		json_array_foreach(items, n, item) objects = objects && json_is_object(item);
