@@ -36,7 +36,7 @@ check "what can work" 0 $?
 
 (exec /usr/bin/python3 tests/net/slow_dns.py 127.0.0.15 "$TMP/go") &
 start_agent --set "dns.tls_cert_file=$TMP/cert.pem" --set "dns.tls_key_file=$TMP/cert.key" --set dns.tls_addresses=127.0.0.1,::1 \
-	--set kernel.enabled=false --set dns.tcp_idle=3s --set dns.tcp_per_client_max=20 \
+	--set kernel.enabled=false --set dns.tcp_idle=10s --set dns.tcp_per_client_max=20 \
 	--set dns.upstream=list --set dns.forward=slow.test=127.0.0.15
 check "register" 200 "$(register web-1 web 127.1.0.1 80)"
 for i in $(seq 100); do register "big-$i" big "127.2.0.$i" 80 >/dev/null; done
