@@ -66,13 +66,28 @@ verdict() { # name, exit status, log
 	fi
 	skips "$3" | sed 's/^/        skipped: /'
 }
+# Pins and files of a test in the kernel (tests/net/lib.sh) bear its pid, as does its cgroup, which may outlast it for
+# as long as a killed process takes to end.
+left_behind() { # pid of a test that has ended
+	local d
+	for d in /sys/fs/bpf /tmp; do
+		compgen -G "$d/waymark-test-net-$1" || compgen -G "$d/waymark-test-net-$1-*"
+	done | paste -sd' '
+}
 # Criterion runs each test in a process of its own and maps an arena, at the same address as in its parent,
 # over whatever lies there. With address randomization off both are laid out alike, and nothing does.
 run() { # name, file: its log and its exit status
-	local log=$logs/${1//\//_} how=(bash)
+	local log=$logs/${1//\//_} how=(bash) status left
 	[[ $2 == *.sh ]] || how=(setarch -R)
-	timeout -k 10 "$TEST_SECONDS" "${how[@]}" "$2" >"$log.log" 2>&1 </dev/null
-	echo $? >"$log.status"
+	timeout -k 10 "$TEST_SECONDS" bash -c 'echo $$ >"$1" && shift && exec "$@"' - "$log.pid" "${how[@]}" "$2" \
+		>"$log.log" 2>&1 </dev/null
+	status=$?
+	if [ $status = 0 ]; then # one that was killed is cleaned up after by the next
+		left=$(left_behind "$(cat "$log.pid")")
+		[ -z "$left" ] || { echo "FAILED: left behind: $left" >>"$log.log" && status=1; }
+	fi
+	rm -f "$log.pid"
+	echo $status >"$log.status"
 }
 status_of() { cat "$logs/${1//\//_}.status"; }
 judge() { # name

@@ -84,5 +84,37 @@ done
 shy "$leak"
 matches "but what a failed assertion leaks has" '^2 passed, 0 failed, 0 skipped; failed once: test_shy$' "$(runner true)"
 fake bad 1 'bad.c:1: Assertion Failed'
-matches "what fails both times has failed" '2 passed, 1 failed' "$(TEST_JOBS=2 runner true)"
+seen=$(runner true)
+matches "what fails both times has failed" '^2 passed, 1 failed, 0 skipped$' "$seen"
+matches "and its first failure is shown as well" 'failed at first:$' "$seen"
+
+# --- what a test leaves in the kernel
+rm -f "$T"/*
+cat >"$T/test_untidy" <<'END'
+#!/bin/sh
+mkdir "/tmp/waymark-test-net-$$-2" # pins would be removed by a test that begins beside this one
+END
+chmod +x "$T/test_untidy"
+seen=$(TEST_AGAIN=0 runner)
+matches "who leaves something behind has failed" '0 passed, 1 failed' "$seen"
+matches "and is told which" 'FAILED: left behind: /tmp/waymark-test-net-[0-9]*-2$' "$seen"
+rmdir "$(sed -n 's/.*left behind: //p' <<<"$seen")"
+cat >"$TMP/pins.sh" <<'END'
+. tests/net/lib.sh
+mkdir "$PINS"
+bpftool map create "$PINS/stranger" type array key 4 value 4 entries 1 name stranger
+echo $$
+[ -z "$1" ] || { rmdir "$CG" && kill -9 $$; }
+done_testing
+END
+pins_of() { # how it ends; where its pins are
+	local pid
+	pid=$(env -u WM_NET_TEST bash "$TMP/pins.sh" "$1" 2>/dev/null | grep -x '[0-9]*')
+	echo "/sys/fs/bpf/waymark-test-net-$pid"
+}
+left() { [ -e "$1/stranger" ] && echo there || echo gone; }
+check "what a test pinned beside ours goes with it" gone "$(left "$(pins_of '')")"
+killed=$(pins_of killed)
+pins_of '' >/dev/null
+check "where it was killed the next one removes it" gone "$(left "$killed")"
 done_testing
