@@ -33,10 +33,16 @@ check "a subset that somebody is in is not warned of" '{"warnings":[]} 200' "$(p
 until_ok 10 panic_is web 20 1 2 || fail "node 1 has another: $(panic_at 1 web)"
 until_ok 10 same_digests 1 2 || fail "digests differ"
 matches "a bad one is refused by field and value" 'balance: "fair" is not allowed: weighted, .* 400$' "$(policy_on 1 web '{"balance": "fair"}')"
-matches "an event tells of it" '^data: .*"service":"web","gone":false' "$(api_of 1 --max-time 3 "/v1/waymark/events?service=web" & sleep 0.5; policy_on 2 web '{"panic_threshold": 21}' >/dev/null; wait)"
+api_of 1 -N --max-time 600 "/v1/waymark/events?service=web" >"$TMP/events" &
+EVENTS=$!
+until_ok 10 grep -q ready "$TMP/events" || fail "events are told"
+policy_on 2 web '{"panic_threshold": 21}' >/dev/null
+until_ok 10 grep -q '^data: .*"service":"web","gone":false' "$TMP/events" || fail "an event tells of it: $(cat "$TMP/events")"
+kill $EVENTS
 
 # --- a leaf has it with the service -----------------------------------------------------------------------------
 check "a leaf has none that nobody asked for" "[]" "$(api_of 3 /v1/waymark/policies)"
+until_ok 20 leaf_answers 3 || fail "the leaf's home does not answer it"
 check "the first question" 10.77.0.1 "$(ask_of 3 web.service.mesh.internal)"
 until_ok 10 panic_is web 21 3 || fail "the leaf has no policy of web"
 policy_on 1 web '{"panic_threshold": 22}' >/dev/null
