@@ -13,6 +13,7 @@ register two api 127.0.0.3 8080 >/dev/null
 register three idle 127.0.0.3 8081 >/dev/null
 web=$(vip4 web) api=$(vip4 api)
 connections() { "$CTL" --json --pin-dir "$PINS" connections "$@"; }
+are() { [ "$(connections | jq length)" = "$1" ]; }
 
 hold() { # virtual address: a process that has a connection
 	(
@@ -23,7 +24,7 @@ hold() { # virtual address: a process that has a connection
 }
 hold "$web" && first=$!
 hold "$api" && second=$!
-for _ in $(seq 100); do [ "$(connections | jq length)" = 2 ] && break; sleep 0.1; done
+until_ok 10 are 2 || fail "there are not 2: $(connections)"
 row=$(connections web)
 check "one connection of web" 1 "$(jq length <<<"$row")"
 check "its service" web "$(jq -r '.[0].service' <<<"$row")"
@@ -53,7 +54,7 @@ check "of nobody" "1 waymarkctl: connections: neither a service nor an instance 
 
 kill "$second"
 wait "$second" 2>/dev/null
-for _ in $(seq 100); do [ "$(connections | jq length)" = 1 ] && break; sleep 0.1; done
+until_ok 10 are 1 || fail "there are not 1: $(connections)"
 check "closed ones are gone" "$first" "$(connections | jq -r '.[].pid')"
 (
 	echo $BASHPID >"$CG/cgroup.procs"
@@ -76,6 +77,6 @@ start_agent --set kernel.backends_max=1000 --set kernel.connections_max=1000
 check "over a restart with other tables" "$web:80 127.0.0.2:8080 $first" "$(connections | jq -r '.[] | "\(.virtual) \(.address) \(.pid)"')"
 kill "$first"
 wait "$first" 2>/dev/null
-for _ in $(seq 100); do [ "$(connections | jq length)" = 0 ] && break; sleep 0.1; done
+until_ok 10 are 0 || fail "there are not 0: $(connections)"
 check "all are gone" 0 "$(connections | jq length)"
 done_testing
