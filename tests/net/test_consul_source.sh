@@ -37,7 +37,7 @@ until_source() { until_ok 40 source_is "$1" || fail "the source is not $1: $(gre
 index_of() { api -D - -o /dev/null "$API/v1/health/service/$1" | tr -d '\r' | sed -n 's/^X-Consul-Index: //Ip'; }
 metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v n="waymark_consul_$1_total" '$1 == n {print $2}'; }
 who() { # service, how often: who answers at its virtual address
-	for _ in $(seq "$2"); do inside curl -s --max-time 5 "http://$(vip4 "$1")/"; done | grep -o '^[a-z]*-[0-9]' | sort -u | xargs
+	for _ in $(seq "$2"); do inside curl -s --max-time 20 "http://$(vip4 "$1")/"; done | grep -o '^[a-z]*-[0-9]' | sort -u | xargs
 }
 (umask 077 && echo 5f1c-secret >"$TMP/token")
 FOLLOW=(--set "source.consul_addresses=http://127.0.0.1:8511,$OTHER" --set "source.consul_token_file=$TMP/token")

@@ -9,7 +9,7 @@ put() { code -X PUT "$I/$1"; }
 put_body() { api -X PUT "$I/$1" | jq -r "$2"; }
 names() { ask web.service.mesh.internal | sort | xargs; }
 who() { # in 20 connects
-	for _ in $(seq 20); do inside curl -s --max-time 5 "http://$V4/"; done | sort -u | xargs
+	for _ in $(seq 20); do inside curl -s --max-time 20 "http://$V4/"; done | sort -u | xargs
 }
 gone() { [ "$(code "$I/$1")" = 404 ]; }
 open_of() { [ "$(api "$I/$1" | jq -r .Drain.Open)" = "$2" ]; }

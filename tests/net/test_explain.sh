@@ -74,7 +74,7 @@ policy '{"balance": "maglev", "hash_on": "uid"}'
 for u in 1001 1002 1003; do
 	whose=$(explain -j web --uid $u | jq -r '[.tiers[].candidates[] | select(.odds > 0) | "\(.id)=\(.odds * 10)"] | join(" ")')
 	check "of a user, whose it is" "$whose" "$(for _ in $(seq 10); do
-		inside setpriv --reuid=$u --clear-groups -- curl -s --max-time 5 "http://$V4/"
+		inside setpriv --reuid=$u --clear-groups -- curl -s --max-time 20 "http://$V4/"
 	done | grep -o '^w[0-9]' | sort | uniq -c | awk '{print $2"="$1}' | xargs)"
 done
 policy '{"affinity": {"key": "uid", "timeout": "1m"}}'

@@ -78,7 +78,7 @@ check "its socket, too" 200 "$(code --unix-socket "$TMP/run/http.sock" http://x/
 until_ok 60 grep -q '/pods?' "$TMP/asked" || fail "nothing was asked"
 matches "pods of its own node, with its token" 'pods\?.*spec.nodeName(=|%3D)node-of-the-pod.* Bearer the-token' "$(cat "$TMP/asked")"
 until_ok 60 sh -c "curl -s $API/v1/catalog/service/default/shop | grep -q 127.1.0.1" || fail "no endpoint of default/shop: $(api $API/v1/waymark/sources)"
-until_ok 60 inside curl -s -f --max-time 5 http://10.96.7.7/ || fail "its ClusterIP is not steered"
+until_ok 60 inside curl -s -f --max-time 20 http://10.96.7.7/ || fail "its ClusterIP is not steered"
 in_one() { "${CRUN[@]}" exec one /usr/bin/waymarkctl "$@" 2>&1; } # as kubectl exec runs it
 matches "waymarkctl in the pod" '^kubernetes +watching' "$(in_one sources)"
 TRUTH=$(in_one truth) || fail "the kernel is not what the agent knows: $TRUTH"

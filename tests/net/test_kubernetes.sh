@@ -15,14 +15,14 @@ ctl() { "$CTL" --agent "unix:$TMP/http.sock" "$@"; }
 source_is() { api "$API/v1/waymark/sources" | jq -e ".[] | select(.name == \"kubernetes\") | $1"; }
 count() { source_is "${1:?}" 2>/dev/null || echo "not there"; }
 who() { # of $1 dials of host and port $2
-	for _ in $(seq "$1"); do inside curl -s --max-time 5 "http://$2/"; done | grep -o '^[a-z][0-9]' | sort | uniq -c | awk '{print $2}' | xargs
+	for _ in $(seq "$1"); do inside curl -s --max-time 20 "http://$2/"; done | grep -o '^[a-z][0-9]' | sort | uniq -c | awk '{print $2}' | xargs
 }
 dials() { [ "$(who 20 "$1")" = "$2" ]; }
 gives() { # text, host and port, names
 	until_ok 60 dials "$2" "$3" && echo "ok: $1" || check "$1" "$3" "$(who 20 "$2")"
 }
 refused() {
-	inside curl -s --max-time 5 "http://$1/"
+	inside curl -s --max-time 20 "http://$1/"
 	[ $? = 7 ]
 }
 

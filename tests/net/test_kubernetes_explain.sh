@@ -57,7 +57,7 @@ check "without endpoints" "default/empty refused" "$(ask_of default/empty:80 '"\
 check "an address that is nobody's" "not a service's" "$(ask_of 10.96.0.99:80 .verdict)"
 
 # --- internalTrafficPolicy: Local holds at cluster IPs alone
-dialled() { for _ in $(seq 20); do inside curl -s --max-time 5 "http://$1/"; done | grep -o '^w[0-9]' | sort -u | xargs; }
+dialled() { for _ in $(seq 20); do inside curl -s --max-time 20 "http://$1/"; done | grep -o '^w[0-9]' | sort -u | xargs; }
 dialled_is() { [ "$(dialled "$1")" = "$2" ]; }
 until_ok 20 dialled_is 10.96.0.13:80 w4 && echo "ok: its ClusterIP leads to this node's" || check "by its ClusterIP" w4 "$(dialled 10.96.0.13:80)"
 check "the balancer's address to all" "w4 w5" "$(dialled 192.0.2.77:80)"
@@ -121,7 +121,7 @@ left_alone() { ! dials_as; }
 OUT='"waymark.io/steer": "false"'
 pod client-1 $UID_A 10.244.1.5 "$OUT"
 until_ok 30 left_alone && echo "ok: who is taken out is steered no more" || fail "who is taken out is steered"
-check "others are" w1 "$(inside curl -s --max-time 5 http://10.96.0.10/ | grep -o '^w[0-9]')"
+check "others are" w1 "$(inside curl -s --max-time 20 http://10.96.0.10/ | grep -o '^w[0-9]')"
 as_pod() { "$CTL" --agent "unix:$TMP/http.sock" explain connect -j --cgroup "$POD" default/web:80 | jq -r "$1"; }
 check "explain says so" "not steered" "$(as_pod .verdict)"
 matches "and why" "waymark.io/steer takes it out" "$(as_pod '.steps[].text')"

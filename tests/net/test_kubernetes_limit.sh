@@ -22,7 +22,7 @@ until_ok 60 backends 4 || fail "two endpoints of two ports are not four: $(api "
 echo "ok: each port of each endpoint is one"
 backend a1 127.1.10.1 8080
 backend a2 127.1.10.2 8080
-dials() { inside curl -s --max-time 5 "http://10.96.0.10/" | grep -q '^a[12]'; }
+dials() { inside curl -s --max-time 20 "http://10.96.0.10/" | grep -q '^a[12]'; }
 until_ok 60 dials || fail "what fits is not dialled"
 of b 11
 told() { grep -q 'event=resolution.unfit .*default/b.*kernel.backends_max' "$TMP/agent.log"; }
@@ -41,7 +41,7 @@ check "its instances are known" 2 "$(api "$API/v1/health/service/b?ns=default" |
 kube delete Service default c
 kube delete EndpointSlice default c-1
 kube delete EndpointSlice default a-1
-fits() { inside curl -s --max-time 5 "http://10.96.0.11/" | grep -q '^b1'; }
+fits() { inside curl -s --max-time 20 "http://10.96.0.11/" | grep -q '^b1'; }
 backend b1 127.1.11.1 8080
 backend b1 127.1.11.2 8080
 until_ok 60 fits && echo "ok: with room it is steered" || fail "with room it is not steered: $(api "$API/v1/waymark/status" | jq -c .tables)"

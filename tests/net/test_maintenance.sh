@@ -7,9 +7,9 @@
 put() { code -X PUT "$API/v1/agent/$1" "${@:2}"; }
 names() { ask web.service.mesh.internal | sort | xargs; }
 who() { # in 20 connects
-	for _ in $(seq 20); do inside curl -s --max-time 5 "http://$V4/"; done | sort -u | xargs
+	for _ in $(seq 20); do inside curl -s --max-time 20 "http://$V4/"; done | sort -u | xargs
 }
-refused() { inside curl -s --max-time 5 "http://$V4/" >/dev/null; echo $?; }
+refused() { inside curl -s --max-time 20 "http://$V4/" >/dev/null; echo $?; }
 both="127.1.0.1 127.1.0.2"
 
 start_agent

@@ -21,7 +21,7 @@ until_ok 10 passes_on web web-1 1 2 3 4 5 || fail "not every node knows web-1"
 check "DNS on node 4" 10.77.0.1 "$(ask_of 4 web.service.mesh.internal)"
 vip=$(ask_of 5 web.virtual.mesh.internal)
 until_ok 10 on 1 curl -s http://10.77.0.1:8081/
-matches "curl on node 5 through its virtual address" web-1 "$(steered_on 5 curl -s --max-time 5 "http://$vip/")"
+matches "curl on node 5 through its virtual address" web-1 "$(steered_on 5 curl -s --max-time 20 "http://$vip/")"
 check "the node of the instance, seen from node 2" n1 "$(api_of 2 /v1/health/service/web | jq -r '.[0].Node.Node')"
 check "its serfHealth" passing "$(api_of 2 /v1/health/node/n1 | jq -r '.[] | select(.CheckID == "serfHealth").Status')"
 check "its agent's own list does not have it" '{}' "$(api_of 2 /v1/agent/services)"

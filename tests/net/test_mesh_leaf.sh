@@ -48,7 +48,7 @@ check "the catalog is written on full members" 400 "$(api_of 3 -o /dev/null -w '
 BACKENDS+=($!)
 until_ok 10 on 1 curl -s http://10.77.0.1:5432/ >/dev/null
 vip=$(ask_of 4 db.virtual.mesh.internal)
-matches "a virtual address leads there at once" db-1 "$(steered_on 4 curl -s --max-time 5 "http://$vip/")"
+matches "a virtual address leads there at once" db-1 "$(steered_on 4 curl -s --max-time 20 "http://$vip/")"
 
 # --- changes follow --------------------------------------------------------------------------------------
 register_on 2 web-3 web 10.77.0.2 8083 >/dev/null

@@ -22,7 +22,7 @@ watching() { [ "$(bpftool -j map dump pinned "$PINS/maps/config" | jq '.[0].form
 dial() { # cgroup below ours, address: a connect
 	(
 		echo $BASHPID >"$CG/$1/cgroup.procs"
-		exec curl -s --max-time 5 "http://$2/"
+		exec curl -s --max-time 20 "http://$2/"
 	) >/dev/null
 }
 lines() { [ "$(wc -l <"$1")" -ge "$2" ]; }

@@ -84,7 +84,7 @@ check "pins in use: the virtual name leads to the endpoint" 127.1.0.1 \
 kill -TERM "$SECOND"
 wait "$SECOND"
 check "pins in use: the first one's are untouched" on "$(state)"
-check "pins in use: and steer" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+check "pins in use: and steer" web-1 "$(inside curl -s --max-time 20 "http://$V4/")"
 fresh
 
 # --- switched off after a run with it: off means detached
@@ -113,7 +113,7 @@ start_agent --set "kernel.pin_dir=$PINS-2"
 matches "other pins: told" "event=plane.taken_over name=connect4 where=$CG pins=$PINS link=$old" "$(cat "$TMP/agent.log")"
 check "other pins: the old ones are gone" no "$([ -e "$PINS" ] && echo yes || echo no)"
 check "other pins: the state" on "$(state)"
-check "other pins: connect() works" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+check "other pins: connect() works" web-1 "$(inside curl -s --max-time 20 "http://$V4/")"
 matches "other pins: a second agent is refused" 'exit 1' "$(refused --set kernel.required=true --set dns.port=8601 --set http.port=8501 \
 	--set "node.data_dir=$TMP/data2" --set "http.socket=$TMP/second.sock")"
 matches "other pins: and told whose they are" "another running agent steers $CG, with pins in $PINS-2" "$(cat "$TMP/refused")"
@@ -159,7 +159,7 @@ again() { sed -n "/event=plane.hook_lost name=connect4/,\$p" "$TMP/agent.log" | 
 until_ok 20 again || fail "it is attached again"
 check "it is counted" 1 "$(api "$API/v1/agent/metrics?format=prometheus" | sed -n 's/^waymark_plane_hooks_lost[a-z_]* \([0-9]\)/\1/p')"
 check "as another link" no "$([ "$old" = "$(hook connect4 "$CG" link_id)" ] && echo yes || echo no)"
-check "connect() works" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+check "connect() works" web-1 "$(inside curl -s --max-time 20 "http://$V4/")"
 routes=$(ip route show proto 119 | wc -l)
 ip route flush proto 119
 routed() { [ "$(ip route show proto 119 | wc -l)" = "$routes" ]; }
@@ -208,6 +208,6 @@ AGENT=$!
 until_ok 60 agent_up || fail "an agent in a cgroup namespace answers"
 check "a private cgroup namespace: the state" degraded "$(state)"
 matches "a private cgroup namespace: the reason" "$CGROOT is the root of a private cgroup namespace" "$(plane '.reasons[]')"
-check "a private cgroup namespace: what is in it is steered" web-1 "$(inside curl -s --max-time 5 "http://$V4/")"
+check "a private cgroup namespace: what is in it is steered" web-1 "$(inside curl -s --max-time 20 "http://$V4/")"
 fresh
 done_testing

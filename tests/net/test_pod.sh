@@ -41,7 +41,7 @@ check "userspace answers the rest" 1 "$(pod_ask @10.99.0.1 n1.node.mesh.internal
 check "and TCP" 10.99.0.1 "$(pod_ask @10.99.0.1 +tcp web.service.mesh.internal)"
 check "a connect from the pod" web-1 "$(
 	echo $BASHPID >"$CG/cgroup.procs"
-	pod curl -s --max-time 5 "http://$(vip4 web)/"
+	pod curl -s --max-time 20 "http://$(vip4 web)/"
 )"
 
 # a pair that goes and comes back

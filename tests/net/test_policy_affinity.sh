@@ -19,7 +19,7 @@ at() { # id, last octet
 for i in 1 2 3 4 5 6; do at w$i $i; done
 V4=$(vip4 web)
 policy() { operator -X PUT "$API/v1/waymark/policies/web" -d "$1"; }
-as() { inside setpriv --reuid="$1" --clear-groups -- curl -s --max-time 5 "http://$V4/" | grep -o '^w[0-9]'; } # uid
+as() { inside setpriv --reuid="$1" --clear-groups -- curl -s --max-time 20 "http://$V4/" | grep -o '^w[0-9]'; } # uid
 who() { for _ in $(seq "$2"); do as "$1"; done | sort -u | xargs; }                                              # uid, dials
 both() { bpftool -j map dump pinned "$PINS/maps/counters" | jq "[.[].formatted.values[]?.value.$1] | add"; }
 
@@ -63,7 +63,7 @@ placed far1 zoned 2 b
 placed old1 parts 3 a
 placed new1 parts 4 a
 of() { # uid, service, dials
-	for _ in $(seq "$3"); do inside setpriv --reuid="$1" --clear-groups -- curl -s --max-time 5 "http://$(vip4 "$2")/" | grep -o '^[a-z]*1'; done | sort -u | xargs
+	for _ in $(seq "$3"); do inside setpriv --reuid="$1" --clear-groups -- curl -s --max-time 20 "http://$(vip4 "$2")/" | grep -o '^[a-z]*1'; done | sort -u | xargs
 }
 policy_of() { check "policy of $1" '{"warnings":[]}' "$(operator -X PUT "$API/v1/waymark/policies/$1" -d "$2")"; }
 UID_1H='"affinity": {"key": "uid", "timeout": "1h"}'

@@ -30,7 +30,7 @@ policy() { operator -X PUT "$API/v1/waymark/policies/web" -d "$1"; }
 dial() { # cgroup, pod
 	(
 		echo $BASHPID >"$CG/$1/cgroup.procs"
-		exec nsenter -t "${PID[$2]}" --net curl -s --max-time 5 "http://$V4/"
+		exec nsenter -t "${PID[$2]}" --net curl -s --max-time 20 "http://$V4/"
 	) | grep -o '^w[0-9]'
 }
 who() { for _ in $(seq "$3"); do dial "$1" "$2"; done | sort -u | xargs; } # cgroup, pod, dials

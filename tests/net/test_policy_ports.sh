@@ -19,13 +19,13 @@ backend m2 127.1.0.2 9200
 V4=$(vip4 web) V6=$(vip6 web)
 policy() { operator -X PUT "$API/v1/waymark/policies/web" -d "$1"; }
 who() { # of $1 dials of host and port $2
-	for _ in $(seq "$1"); do inside curl -s --max-time 5 "http://$2/"; done | grep -o '^[a-z][0-9]' | sort | uniq -c | awk '{print $2"="$1}' | xargs
+	for _ in $(seq "$1"); do inside curl -s --max-time 20 "http://$2/"; done | grep -o '^[a-z][0-9]' | sort | uniq -c | awk '{print $2"="$1}' | xargs
 }
 RR='"balance": "round_robin"'
 
 check "a port is any port" 3 "$(who 60 "$V4:9090" | wc -w)"
 matches "what nobody has is warned of" 'ports.9090: no instance has the endpoint .*nothing' "$(policy "{$RR, \"ports\": {\"9090\": \"nothing\"}}")"
-inside curl -s --max-time 5 "http://$V4:9090/"
+inside curl -s --max-time 20 "http://$V4:9090/"
 check "and refused" 7 $?
 check "the others are as before" "w1=10 w2=10 w3=10" "$(who 30 "$V4:80")"
 check "a policy" '{"warnings":[]}' "$(policy "{$RR, \"ports\": {\"9090\": \"metrics\"}, \"subsets\": {\"two\": \"Service.Meta.id == w2\"}}")"

@@ -19,7 +19,7 @@ V2=$(ask v2.web.virtual.mesh.internal)
 matches "an address in the range" '^2[45][0-9]\.' "$V2"
 [ "$V2" != "$(vip4 web)" ] || fail "it is the service's"
 who() { # of $1 dials
-	for _ in $(seq "$1"); do inside curl -s --max-time 5 "http://$V2/"; done | grep -o '^[a-z][0-9]' | sort -u | xargs
+	for _ in $(seq "$1"); do inside curl -s --max-time 20 "http://$V2/"; done | grep -o '^[a-z][0-9]' | sort -u | xargs
 }
 check "connections to it go to who has the tag" "w2 w3" "$(who 40)"
 check "its address has its name" v2.web.virtual.mesh.internal. "$(ask -x "$V2")"

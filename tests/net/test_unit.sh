@@ -37,7 +37,7 @@ ran() { [ "$(api "$API/v1/agent/checks" | jq '[.[] | select(.Output != "")] | le
 until_ok 30 ran || fail "checks of each kind have run: $(api $API/v1/agent/checks)"
 ask web.service.mesh.internal >/dev/null
 ask +tcp web.service.mesh.internal SRV >/dev/null
-inside curl -s --max-time 5 "http://$(vip4 web)/" >/dev/null
+inside curl -s --max-time 20 "http://$(vip4 web)/" >/dev/null
 "$CTL" -a "unix:$TMP/http.sock" snapshot save "$TMP/snap" >/dev/null || fail "snapshot"
 "$CTL" -a "unix:$TMP/http.sock" reload >/dev/null || fail "reload"
 "$CTL" drain web-1 --wait --deadline 3s >/dev/null || fail "drain"
