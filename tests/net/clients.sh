@@ -26,7 +26,7 @@ clients_agent() {
 client_finds() {
 	local name=$1 type=$2
 	shift 2
-	resolving "options timeout:5 attempts:1" "$@" "$name" "$type" 2>>"$TMP/clients.err" | sed 's/\.$//' | sort -u | paste -sd ' '
+	resolving "options timeout:15 attempts:1" "$@" "$name" "$type" 2>>"$TMP/clients.err" | sed 's/\.$//' | sort -u | paste -sd ' '
 }
 client() { client_types "A AAAA SRV" "$@"; }
 client_types() { # types that it can ask for, name, command that takes NAME TYPE and prints what it found

@@ -140,8 +140,8 @@ inside() { # a command in the cgroup: its connect() is steered
 		exec "$@"
 	)
 }
-ask() { dig +short +tries=1 +time=5 @127.0.0.1 -p 8600 "$@"; }
-status_of() { dig +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
+ask() { dig +short +tries=1 +time=15 @127.0.0.1 -p 8600 "$@"; }
+status_of() { dig +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
 agent_up() { [ "$(code $API/v1/agent/self)" = 200 ]; }
 start_agent() { # further options of waymarkd
 	"$B/waymarkd" --set "node.data_dir=$TMP/data" --set "kernel.pin_dir=$PINS" \

@@ -59,7 +59,7 @@ leaderless() { # node: does it hear of nobody?
 ask_of() { # node, dig's arguments
 	local i=$1
 	shift
-	on "$i" dig +short +tries=1 +time=5 @127.0.0.1 -p 8600 "$@"
+	on "$i" dig +short +tries=1 +time=15 @127.0.0.1 -p 8600 "$@"
 }
 node_answers() { [ "$(api_of "$1" -o /dev/null -w '%{http_code}' /v1/agent/self)" = 200 ]; }
 node_agent() { # node, further options: begins it, with node 1 as its seed

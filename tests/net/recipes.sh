@@ -13,7 +13,7 @@ recipes_begin() { # further options of waymarkd
 }
 
 # Names by way of the resolver at $address.
-by() { dig +short +tries=1 +time=5 "@$address" "$@"; }
+by() { dig +short +tries=1 +time=15 "@$address" "$@"; }
 is_by() { [ "$(by "${@:2}")" = "$1" ]; }
 begun() {
 	until_ok 20 is_by 10.1.2.3 web.service.mesh.internal || fail "$1 finds our names: $(by web.service.mesh.internal; tail -5 "$TMP/$1.log")"
@@ -25,7 +25,7 @@ tried() { # name of the program; its names of others are not validated here: the
 	check "$1: the virtual address" "$(vip4 web)" "$(by web.virtual.mesh.internal)"
 	matches "$1: a virtual address' name" "mesh.internal.$" "$(by -x "$VIP6")"
 	check "$1: a name of others" 100.128.0.11 "$(by +cd a.example)"
-	check "$1: a name that is not there" NXDOMAIN "$(dig +tries=1 +time=5 "@$address" none.service.mesh.internal | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')"
+	check "$1: a name that is not there" NXDOMAIN "$(dig +tries=1 +time=15 "@$address" none.service.mesh.internal | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')"
 	check "$1: deregister" 200 "$(code -X PUT $API/v1/agent/service/deregister/web-1)"
 	until_ok 10 is_by "" web.service.mesh.internal || fail "$1: what is gone is not kept"
 	check "$1: register" 200 "$(register web-1 web 10.1.2.3 80)"

@@ -31,7 +31,7 @@ resolvers_build() {
 resolver() { # name, command...
 	local name=$1
 	shift
-	resolving "options timeout:2 attempts:1" "$@" >"$TMP/resolver-$name" 2>"$TMP/resolver-$name.err" &
+	resolving "options timeout:10 attempts:1" "$@" >"$TMP/resolver-$name" 2>"$TMP/resolver-$name.err" &
 	RESOLVERS+=("$name:$!")
 }
 # Go's own resolver and the C library's: resolve-go and resolve-cgo.

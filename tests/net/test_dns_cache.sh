@@ -20,7 +20,7 @@ hot() { counter dns_hot; }
 keep() { # a question, until the kernel answers it
 	local before
 	before=$(hot)
-	dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" >/dev/null
+	dig +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" >/dev/null
 	[ "$(hot)" -gt "$before" ]
 }
 

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 ip addr add 10.9.0.1/24 dev lo
 addresses() { ip -o addr show dev waymark0 scope global 2>/dev/null | awk '{print $4}' | sort | xargs; }
-at() { dig +short +tries=1 +time=5 "@$1" "${@:2}" web.service.mesh.internal; }
+at() { dig +short +tries=1 +time=15 "@$1" "${@:2}" web.service.mesh.internal; }
 start() { start_agent --set dns.port53_addresses=10.96.0.10,fd00:10:96::a,10.9.0.1 "$@"; }
 
 check "such addresses may be configured" 0 "$("$B/waymarkd" --check-config --set "node.data_dir=$TMP/data" \

@@ -38,7 +38,7 @@ register a web 10.99.0.1 8081 >/dev/null
 attached() { api $API/v1/waymark/status | jq -e '.plane.hooks[] | select(.name == "dns_veth" and .attached)'; }
 until_ok 20 attached || fail "the pod's device is attached to"
 asks() { # pid, options of dig
-	of "$1" dig +short +tries=1 +time=1 -p 8600 "${@:2}" 2>/dev/null | grep -v '^;'
+	of "$1" dig +short +tries=1 +time=3 -p 8600 "${@:2}" 2>/dev/null | grep -v '^;'
 }
 metric() { api "$API/v1/agent/metrics?format=prometheus" | awk -v m="waymark_$1_total" '$1 == m {print $2}'; }
 NAME=web.service.mesh.internal
@@ -72,9 +72,9 @@ check "counted by userspace" "2 3" "$(counter dns_drop_allow) $(metric dns_user_
 check "of these, connections" 2 "$(metric dns_user_tcp_denied)"
 for at in "@10.99.0.1 -b 10.99.0.1" "@10.99.0.1 -b 10.99.1.1" "@fd99::1 -b fd99::1" "@127.0.0.1" "@10.99.0.1 -b 10.99.1.1 +tcp"; do
 	# shellcheck disable=SC2086
-	check "this node may, $at" 10.99.0.1 "$(dig +short +tries=1 +time=5 -p 8600 $at $NAME)"
+	check "this node may, $at" 10.99.0.1 "$(dig +short +tries=1 +time=15 -p 8600 $at $NAME)"
 	# shellcheck disable=SC2086
-	check "and ask userspace, $at" 1 "$(dig +short +tries=1 +time=5 -p 8600 $at $NAME SRV | grep -c 8081)"
+	check "and ask userspace, $at" 1 "$(dig +short +tries=1 +time=15 -p 8600 $at $NAME SRV | grep -c 8081)"
 done
 
 # --- how often: the same question from one network over UDP, here once a second

@@ -31,15 +31,15 @@ start_agent --set source.kubernetes_enabled=true --set "source.kubernetes_kubeco
 	--set dns.port53_addresses=10.96.0.10 --set dns.own_device=true --set dns.upstream=list --set dns.forward=.=127.0.0.11
 
 Z=svc.cluster.local
-at() { dig +short +tries=1 +time=5 @10.96.0.10 "$@" | sort | xargs; }
-code_at() { dig +tries=1 +time=5 @10.96.0.10 "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
+at() { dig +short +tries=1 +time=15 @10.96.0.10 "$@" | sort | xargs; }
+code_at() { dig +tries=1 +time=15 @10.96.0.10 "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
 is_at() { [ "$(at "${@:2}")" = "$1" ]; }
 until_ok 60 is_at 10.96.0.1 web.default.$Z || fail "a service is found: $(at web.default.$Z)"
 check "of IPv6" fd00:10:96::6 "$(at six.default.$Z AAAA)"
 check "it has no other addresses" NOERROR "$(code_at web.default.$Z AAAA)"
 check "a port" "0 100 80 web.default.$Z." "$(at _http._tcp.web.default.$Z SRV)"
 check "a headless service" "127.1.0.1 127.1.0.2" "$(at db.default.$Z)"
-check "its ports" "0 50 5432 db-0.db.default.$Z. 0 50 5432 db-1.db.default.$Z." "$(dig +short +tries=1 +time=5 @10.96.0.10 _pg._tcp.db.default.$Z SRV | sort | xargs)"
+check "its ports" "0 50 5432 db-0.db.default.$Z. 0 50 5432 db-1.db.default.$Z." "$(dig +short +tries=1 +time=15 @10.96.0.10 _pg._tcp.db.default.$Z SRV | sort | xargs)"
 check "one endpoint of it" 127.1.0.1 "$(at db-0.db.default.$Z)"
 check "a headless service without endpoints" NXDOMAIN "$(code_at empty.default.$Z)"
 check "another name" "100.128.0.11 a.example." "$(at ext.default.$Z)"
@@ -52,13 +52,13 @@ check "a namespace" NOERROR "$(code_at default.$Z)"
 check "one that is not there" NXDOMAIN "$(code_at other.$Z)"
 check "in our own domain" "127.1.0.1 127.1.0.2" "$(at db.service.default.ns.mesh.internal)"
 check "their names are not warned of" "" "$(grep event=service.name "$TMP/agent.log")"
-check "a pod that connects to ask is not led to others" 10.96.0.1 "$(inside dig +short +tries=1 +time=5 @10.96.0.10 web.default.$Z)"
+check "a pod that connects to ask is not led to others" 10.96.0.1 "$(inside dig +short +tries=1 +time=15 @10.96.0.10 web.default.$Z)"
 
 matches "whose names they are" "^rule +below cluster.local, the cluster.s domain" \
 	"$("$CTL" -a "unix:$TMP/http.sock" dns trace web.default.$Z)"
 
 # --- the C library
-printf 'nameserver 10.96.0.10\nsearch default.%s %s cluster.local\noptions ndots:5 timeout:5 attempts:1\n' $Z $Z >"$TMP/resolv.conf"
+printf 'nameserver 10.96.0.10\nsearch default.%s %s cluster.local\noptions ndots:5 timeout:15 attempts:1\n' $Z $Z >"$TMP/resolv.conf"
 # shellcheck disable=SC2016 # for the inner shell
 found() { unshare --mount -- bash -c 'mount --bind "$0" /etc/resolv.conf && exec getent ahosts "$1"' "$TMP/resolv.conf" "$1" | awk '{print $1}' | sort -u | xargs; }
 check "getaddrinfo of a service" 10.96.0.1 "$(found web)"

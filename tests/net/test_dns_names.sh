@@ -9,7 +9,7 @@ tests/net/client.py udp-echo 127.0.0.1 53 other &
 BACKENDS+=($!)
 start_agent --set dns.port53_addresses=127.0.0.2
 at() { # address, port: a question there
-	dig +short +tries=1 +time=5 "@$1" -p "$2" web.service.mesh.internal 2>&1 | tail -1
+	dig +short +tries=1 +time=15 "@$1" -p "$2" web.service.mesh.internal 2>&1 | tail -1
 }
 check "register" 200 "$(register web-1 web 127.1.0.1 80)"
 before=$(counter dns_answered)
@@ -56,8 +56,8 @@ check "somebody else's" REFUSED "$(rcode_of 192.0.2.1)"
 check "over TCP" web.virtual.mesh.internal. "$(ask +tcp -x "$(vip4 web)")"
 
 # --- TTLs and health as Consul's dns_config has them, by the kernel and by userspace
-ttl_of() { dig +noall +answer +authority +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | awk '{print $2; exit}'; }
-minimum() { dig +noall +authority +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | awk '{print $2, $NF; exit}'; }
+ttl_of() { dig +noall +answer +authority +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" | awk '{print $2; exit}'; }
+minimum() { dig +noall +authority +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" | awk '{print $2, $NF; exit}'; }
 check "a negative answer holds for a second" "1 1" "$(minimum none.service.mesh.internal)"
 check "an answer not at all" 0 "$(ttl_of web.service.mesh.internal)"
 stop_agent
@@ -113,6 +113,6 @@ check "a service" 127.1.0.1 "$(ask web.service.consul | grep -x 127.1.0.1)"
 check "by SRV, both of which lead into it" 2 "$(ask _web._tcp.consul SRV | grep -cE "^1 1 80 .*\.consul\.$")"
 check "its virtual name" "$(vip4 web)" "$(ask web.virtual.consul)"
 check "what is not there" "NXDOMAIN NXDOMAIN NXDOMAIN" "$(status_of nobody.service.consul) $(status_of none.node.consul) $(status_of x.consul)"
-check "a type that is not" "consul." "$(dig +noall +authority +tries=1 +time=6 @127.0.0.1 -p 8600 service.consul AAAA | awk '{print $1}')"
+check "a type that is not" "consul." "$(dig +noall +authority +tries=1 +time=15 @127.0.0.1 -p 8600 service.consul AAAA | awk '{print $1}')"
 check "all by the kernel" 7 $(($(counter dns_answered) - before))
 done_testing

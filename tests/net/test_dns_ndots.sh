@@ -36,7 +36,7 @@ SERVE_IN="nsenter -t $UPLINK -n" serve world 198.18.0.1 53 "	access-control: 0.0
 start_agent --set dns.upstream=list --set dns.forward=.=198.18.0.1 --set dns.port53_addresses=127.0.0.1
 resolvers_build
 SEARCH="search shop.service.mesh.internal service.mesh.internal mesh.internal nodes.corp
-options ndots:5 timeout:5 attempts:1"
+options ndots:5 timeout:15 attempts:1"
 looked_up() { # library, times: of how many the first address is one of example.com's
 	resolving "$SEARCH" "$TMP/resolve-$1" first example.com "$2" 2>&1 | grep -cE '^(192\.0\.2\.1|2001:db8::1)$'
 }

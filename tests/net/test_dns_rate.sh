@@ -22,7 +22,7 @@ begin() {
 	until_ok 20 attached || fail "the link is attached to"
 }
 attached() { api $API/v1/waymark/status | jq -e '.plane.hooks[] | select(.name == "dns_link" and .attached)'; }
-asks() { far dig +short +tries=1 +time=1 -p 8600 "$@" 2>/dev/null | grep -v '^;'; } # options of dig
+asks() { far dig +short +tries=1 +time=3 -p 8600 "$@" 2>/dev/null | grep -v '^;'; } # options of dig
 NAME=web.service.mesh.internal
 
 settings 0

@@ -16,7 +16,7 @@ inner() { # a command in the namespace of $IN, which sees the recipe's resolv.co
 	nsenter -t "$IN" --net unshare --mount -- bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$TMP/resolv.conf" "$@"
 }
 found() { inner getent ahosts "$1" | awk '{print $1}' | sort -u | xargs; }
-digs() { inner dig +short +tries=1 +time=5 "$@"; }
+digs() { inner dig +short +tries=1 +time=15 "$@"; }
 attached() { api $API/v1/waymark/status | jq -e '.plane.hooks[] | select(.name == "dns_veth" and .attached)'; }
 userspace() { api "$API/v1/agent/metrics?format=prometheus" | awk '$1 == "waymark_dns_user_udp_total" {print $2}'; }
 begin() { # kind of recipe: the agent as it says

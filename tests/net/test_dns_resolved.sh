@@ -36,7 +36,7 @@ import socket, sys
 print(socket.getaddrinfo(sys.argv[1], None, socket.AF_INET, socket.SOCK_DGRAM)[0][4][0])' "$1" 2>/dev/null
 }
 is_seen() { [ "$(seen "$1")" = "$2" ]; }
-by() { dig +short +tries=1 +time=5 @127.0.0.53 "$@"; }
+by() { dig +short +tries=1 +time=15 @127.0.0.53 "$@"; }
 written() { grep -v '^#' "$OURS"; }
 
 # --- our domain alone: dns.upstream may be off, and port 53 is not needed
@@ -116,7 +116,7 @@ register six-1 six fd00::1 80 >/dev/null
 check "AAAA by way of it" fd00::1 "$(by six.service.mesh.internal AAAA)"
 check "SRV" "1 1 80 7f010001.addr.dc1.mesh.internal." "$(by _web._tcp.service.mesh.internal SRV)"
 check "PTR" web.virtual.mesh.internal. "$(by -x "$(vip4 web)")"
-check "no such service" NXDOMAIN "$(dig +tries=1 +time=5 @127.0.0.53 none.service.mesh.internal | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')"
+check "no such service" NXDOMAIN "$(dig +tries=1 +time=15 @127.0.0.53 none.service.mesh.internal | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')"
 check "came by way of us, once" "true 1" "$(api $API/v1/waymark/dns | jq ".counters.dns_upstream_asked > $before") $(grep -c 'b.example. A IN' "$TMP/up.log")"
 echo '# mine' >>"$OURS"
 matches "an edited file stays" "90-waymark.conf was edited since dns enable wrote it" "$(disable)"

@@ -10,7 +10,7 @@ reload() { operator -X PUT "$API/v1/agent/reload"; }
 metrics() { api "$API/v1/agent/metrics?format=prometheus"; }
 told() { metrics | awk '/^waymark_dns_kernel_answers_total/ {n += $2} END {print n + 0}'; }
 # names, a file of "NAME TYPE" lines; from another address than who else asks here
-questions() { dig -b 127.0.0.77 +short +tries=1 +time=5 +nocookie @127.0.0.1 -p 8600 -f "$1" >/dev/null; }
+questions() { dig -b 127.0.0.77 +short +tries=1 +time=15 +nocookie @127.0.0.1 -p 8600 -f "$1" >/dev/null; }
 WEB=web.service.mesh.internal
 NONE=none.service.mesh.internal
 lines() { grep 'event=dns.question' "$TMP/agent.log"; }

@@ -13,11 +13,11 @@ settings() { # records, each in quotes
 	printf '{"dns": {"records": [%s]}}' "$1" >"$TMP/settings.json"
 }
 kernels() { counter dns_answered; } # answers
-said() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -E '/^;; (WHEN|Query|SERVER|MSG SIZE)|^; (<|COOKIE)|^;; (Got|global)/d; s/, id: .*//; s/(SOA.* hostmaster\S* )[0-9]+/\1SERIAL/'; }
+said() { dig +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" | sed -E '/^;; (WHEN|Query|SERVER|MSG SIZE)|^; (<|COOKIE)|^;; (Got|global)/d; s/, id: .*//; s/(SOA.* hostmaster\S* )[0-9]+/\1SERIAL/'; }
 in_kernel() { # does the kernel give this answer again?
 	local before
 	before=$(kernels)
-	dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" >/dev/null
+	dig +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" >/dev/null
 	[ "$(kernels)" -gt "$before" ]
 }
 
@@ -58,7 +58,7 @@ questions() {
 	END
 }
 while read -r -a question; do
-	for _ in 1 2; do dig +tries=1 +time=6 @127.0.0.1 -p 8600 "${question[@]}" >/dev/null; done
+	for _ in 1 2; do dig +tries=1 +time=15 @127.0.0.1 -p 8600 "${question[@]}" >/dev/null; done
 	in_kernel "${question[@]}" || fail "${question[*]} is the kernel's"
 	before=$(kernels)
 	words=$(said "${question[@]}")
@@ -108,7 +108,7 @@ check "a record that is gone" REFUSED "$(status_of www.corp)"
 check "of a name for SRV" REFUSED "$(status_of _x._tcp.corp SRV)"
 
 # --- without an agent
-for _ in 1 2; do while read -r -a question; do dig +tries=1 +time=6 @127.0.0.1 -p 8600 "${question[@]}" >/dev/null; done < <(questions); done
+for _ in 1 2; do while read -r -a question; do dig +tries=1 +time=15 @127.0.0.1 -p 8600 "${question[@]}" >/dev/null; done < <(questions); done
 ask -x 10.9.7.9 >/dev/null
 stop_agent KILL
 check "a node" 10.9.7.9 "$(ask far.node.mesh.internal)"

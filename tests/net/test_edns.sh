@@ -39,7 +39,7 @@ probe "somebody else's" other 127.0.0.1 www.example -
 
 # --- cookies, as dig takes them
 cookie() { # options of dig: what it says of the cookie, and the cookie
-	dig +tries=1 +time=5 @127.0.0.1 -p 8600 "$@" | sed -n 's/^; COOKIE: \([0-9a-f]*\) (\(.*\))$/\2 \1/p'
+	dig +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" | sed -n 's/^; COOKIE: \([0-9a-f]*\) (\(.*\))$/\2 \1/p'
 }
 read -r said one <<<"$(cookie +cookie=0102030405060708 $NAME)"
 check "a cookie" "good 48" "$said ${#one}"
@@ -87,7 +87,7 @@ check "the other node takes it: the hash is of RFC 9018" "$one" "$(/usr/bin/pyth
 	print(c[:16].hex() + mac)
 END
 )"
-check "NSID" node-1 "$(dig +tries=1 +time=5 +nsid @127.0.0.1 -p 8600 $NAME | sed -n 's/.*NSID:.*("\(.*\)").*/\1/p')"
+check "NSID" node-1 "$(dig +tries=1 +time=15 +nsid @127.0.0.1 -p 8600 $NAME | sed -n 's/.*NSID:.*("\(.*\)").*/\1/p')"
 echo nonsense >"$TMP/shared"
 operator -X PUT "$API/v1/agent/reload" >/dev/null
 check "what is no key is said, and the one before stays" "good $one" "$(cookie +cookie="$one" $NAME)"

@@ -38,8 +38,8 @@ for zone in mesh.internal consul "$(cut -d. -f1 <<<"$V4").in-addr.arpa" b.6.2.7.
 done >>"$TMP/unbound.conf"
 unbound -d -c "$TMP/unbound.conf" >"$TMP/unbound.log" 2>&1 &
 BACKENDS+=($!)
-by() { dig +short +tries=1 +time=5 @127.0.0.1 -p 5300 "$@"; }
-status_by() { dig +tries=1 +time=5 @127.0.0.1 -p 5300 "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
+by() { dig +short +tries=1 +time=15 @127.0.0.1 -p 5300 "$@"; }
+status_by() { dig +tries=1 +time=15 @127.0.0.1 -p 5300 "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
 up() { [ "$(by web.service.mesh.internal)" = 127.1.0.1 ]; }
 until_ok 10 up || fail "unbound answers: $(tail -5 "$TMP/unbound.log")"
 

@@ -63,8 +63,8 @@ run_kresd kresd-root 5320 "hints.root({['ns.root.'] = '198.18.0.20'})
 policy.add(policy.suffix(policy.PASS, policy.todnames({$(lua_zones)})))"
 run_kresd kresd-stub 5321 "policy.add(policy.suffix(policy.STUB('127.0.0.1@8600'), policy.todnames({$(lua_zones)})))"
 run_kresd kresd-forward 5322 "policy.add(policy.all(policy.FORWARD('127.0.0.1@8600')))"
-by() { dig +short +tries=1 +time=8 @127.0.0.1 -p "$PORT" "$@"; }
-status_by() { dig +tries=1 +time=8 @127.0.0.1 -p "$PORT" "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
+by() { dig +short +tries=1 +time=15 @127.0.0.1 -p "$PORT" "$@"; }
+status_by() { dig +tries=1 +time=15 @127.0.0.1 -p "$PORT" "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
 up() { [ "$(by web.service.mesh.internal)" = 127.1.0.1 ]; }
 
 SRV='1 1 80 7f010001.addr.dc1.mesh.internal.'

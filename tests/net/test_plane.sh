@@ -80,7 +80,7 @@ check "pins in use: the state" degraded "$(second state)"
 matches "pins in use: the reason" "in use by another running agent" "$(second 'reasons[0]')"
 code -X PUT http://127.0.0.1:8501/v1/agent/service/register -d '{"Name": "web", "Address": "127.1.0.1", "Port": 8081}' >/dev/null
 check "pins in use: the virtual name leads to the endpoint" 127.1.0.1 \
-	"$(dig +short +tries=1 +time=5 @127.0.0.1 -p 8601 web.virtual.mesh.internal)"
+	"$(dig +short +tries=1 +time=15 @127.0.0.1 -p 8601 web.virtual.mesh.internal)"
 kill -TERM "$SECOND"
 wait "$SECOND"
 check "pins in use: the first one's are untouched" on "$(state)"

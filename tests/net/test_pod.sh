@@ -28,7 +28,7 @@ attached() { api $API/v1/waymark/status | jq -e '.plane.hooks[] | select(.name =
 until_ok 20 attached || fail "the device is attached to when it comes"
 
 # packets that are neither answered nor lost, over both transports, checksums included
-pod_ask() { pod dig +short +tries=1 +time=5 -p 8600 "$@"; }
+pod_ask() { pod dig +short +tries=1 +time=15 -p 8600 "$@"; }
 before=$(counter dns_answered)
 check "IPv4" 10.99.0.1 "$(pod_ask @10.99.0.1 web.service.mesh.internal)"
 check "IPv6" 10.99.0.1 "$(pod_ask @fd99::1 web.service.mesh.internal)"

@@ -69,10 +69,10 @@ check "our domain never left" "" "$(grep -i 'mesh.internal' "$TMP"/one.log "$TMP
 check "nor did our ranges" "" "$(grep -E '250.in-addr|244.10.in-addr' "$TMP"/one.log "$TMP"/two.log)"
 check "without RD nothing is asked" REFUSED "$(status_of +norec both.example)"
 check "of another class neither" REFUSED "$(status_of both.example CH A)"
-any() { dig +tries=1 +time=6 +noall +answer @127.0.0.1 -p 8600 "$@" | tr -s '\t ' ' '; }
+any() { dig +tries=1 +time=15 +noall +answer @127.0.0.1 -p 8600 "$@" | tr -s '\t ' ' '; }
 for how in +notcp +tcp; do check "ANY is asked of nobody, $how" 'never.example. 3600 IN HINFO "RFC8482" ""' "$(any $how never.example ANY)"; done
 check "nobody was" "" "$(grep 'never.example' "$TMP"/one.log "$TMP"/two.log)"
-flags() { dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | sed -n 's/^;; flags:\([a-z ]*\);.*/\1/p'; }
+flags() { dig +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" | sed -n 's/^;; flags:\([a-z ]*\);.*/\1/p'; }
 check "the flags" " qr rd ra" "$(flags both.example)"
 check "CD is kept" " qr rd ra cd" "$(flags both.example +cd)"
 matches "the question as it was asked" "BoTh.ExAmPlE" "$(dig +noall +question @127.0.0.1 -p 8600 BoTh.ExAmPlE)"
@@ -123,7 +123,7 @@ printf '# the real ones\nnameserver 127.0.0.11\noptions edns0\n' >"$TMP/real.con
 start_agent --set dns.upstream=resolv.conf --set "dns.resolv_conf=$TMP/resolv.conf,$TMP/real.conf" --set dns.rebind_protection=true \
 	--set dns.port53_addresses=127.0.0.1
 check "not ourselves, but the next file's" 192.0.2.11 "$(ask both.example)"
-check "over port 53, as a libc asks" 192.0.2.11 "$(dig +short +tries=1 +time=6 @127.0.0.1 both.example)"
+check "over port 53, as a libc asks" 192.0.2.11 "$(dig +short +tries=1 +time=15 @127.0.0.1 both.example)"
 check "names in the data" "10 a.example." "$(ask mx.example MX)"
 check "what the world has not: a home's, a test's" "192.168.1.7 10.0.0.9" "$(ask nas.home.arpa) $(ask site.test)"
 printf 'nameserver 127.0.0.12\nnameserver 127.0.0.1\n' >"$TMP/new.conf"

@@ -26,7 +26,7 @@ done
 check "what it said of others' names is not believed" 192.0.2.11 "$(ask victim.example)"
 check "what cannot be read" SERVFAIL "$(status_of garbage.lies)"
 check "who never answers" SERVFAIL "$(status_of drop.lies)"
-matches "what does not fit a datagram" " tc" "$(dig +noedns +ignore +tries=1 +time=6 @127.0.0.1 -p 8600 big.lies TXT | grep flags:)"
+matches "what does not fit a datagram" " tc" "$(dig +noedns +ignore +tries=1 +time=15 @127.0.0.1 -p 8600 big.lies TXT | grep flags:)"
 check "comes over TCP" 4 "$(ask +noedns big.lies TXT | tr ' ' '\n' | wc -l)"
 none_open() { [ "$(api $API/v1/waymark/dns | jq .open)" = 0 ]; }
 /usr/bin/python3 tests/net/asker.py flood 127.0.0.2 30 >/dev/null

@@ -36,7 +36,7 @@ options=(--set kernel.enabled=false --set dns.upstream=list --set dns.forward=.=
 	--set "dns.trust_anchor=$TMP/anchors" --set dns.serve_stale=0)
 follow=(--set dns.trust_anchor_follow=true --set dns.trust_anchor_hold=3s)
 tag() { sed -E 's/.*\+//' <<<"$1" | sed 's/^0*//'; }
-validated() { dig +tries=1 +time=6 +adflag @127.0.0.1 -p 8600 www. | grep -q 'flags:.* ad[ ;]'; }
+validated() { dig +tries=1 +time=15 +adflag @127.0.0.1 -p 8600 www. | grep -q 'flags:.* ad[ ;]'; }
 alone_is() { # key, state: of RFC 5011 4.2
 	grep -qE "id = $(tag "$1") .*\[ *$2 *\]" "$TMP/data/dns-anchors"
 }

@@ -32,7 +32,7 @@ check "a name that is not there" NXDOMAIN "$(status_of none.example AAAA)"
 check "our own names are as they were" "" "$(ask web.service.mesh.internal AAAA)"
 for i in 1 2 3 4; do check "a name in any case" NXDOMAIN "$(status_of "mixed-letters-$i.example")"; done
 check "letters of random case" true "$([ "$(grep -io 'mixed-letters-[^ ]*' "$TMP/one.log" | grep -c '[A-Z]')" -ge 3 ] && echo true)"
-matches "the client's own letters" "^FoUr.ExAmPlE" "$(dig +noall +answer +tries=1 +time=6 @127.0.0.1 -p 8600 FoUr.ExAmPlE)"
+matches "the client's own letters" "^FoUr.ExAmPlE" "$(dig +noall +answer +tries=1 +time=15 @127.0.0.1 -p 8600 FoUr.ExAmPlE)"
 check "who does not keep them is asked again" 192.0.2.77 "$(ask any.lower.test)"
 
 # --- one name is forgotten, the others are kept

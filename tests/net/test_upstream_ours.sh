@@ -59,7 +59,7 @@ until_ok 20 is_there || fail "the others are asked: $(api $API/v1/waymark/dns)"
 
 # rcode, flags, what stands in the answer, whose SOA
 chain() {
-	dig +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | awk '
+	dig +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" | awk '
 		/status:/ { sub(/,/, "", $6); out = $6 }
 		/^;; flags:/ { sub(/; QUERY.*/, ""); out = out (/ aa/ ? " aa" : "") (/ tc/ ? " tc" : "") }
 		/^[^;]/ && NF > 4 { out = out " " ($4 == "SOA" ? "SOA:" $1 : $4 == "CNAME" ? $5 : $4 ":" ($2 ? "kept" : 0) ":" $5) }

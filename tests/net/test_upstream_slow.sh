@@ -34,7 +34,7 @@ api $API/v1/waymark/dns | jq -c .counters | grep -oE '"dns_upstream_(over|not_ov
 dns_balance
 stop_agent
 
-start_agent --set dns.upstream=list --set "dns.forward=lies=127.0.0.9 127.0.0.10" --set dns.upstream_overtake=0
+start_agent --set dns.upstream=list --set "dns.forward=lies=127.0.0.9 127.0.0.10" --set dns.upstream_timeout=20s --set dns.upstream_overtake=0
 until_ok 20 both_up || fail "both are up: $(api $API/v1/waymark/dns)"
 check "without it" 20 "$(many stall 20)"
 check "nobody is overtaken" "0 0" "$(upstream_counter dns_upstream_overtaken) $(upstream_counter dns_upstream_not_overtaken)"

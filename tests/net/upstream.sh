@@ -41,7 +41,7 @@ kill_server() {
 	kill -9 "${SERVER[$1]}"
 	wait "${SERVER[$1]}" 2>/dev/null
 }
-ttl_of() { dig +noall +answer +tries=1 +time=6 @127.0.0.1 -p 8600 "$@" | awk '{print $2; exit}'; }
+ttl_of() { dig +noall +answer +tries=1 +time=15 @127.0.0.1 -p 8600 "$@" | awk '{print $2; exit}'; }
 upstream_state() { api $API/v1/waymark/dns | jq -r ".servers[] | select(.server | startswith(\"$1\")).state"; }
 is_state() { [ "$(upstream_state "$1")" = "$2" ]; }
 upstream_counter() { api $API/v1/waymark/dns | jq ".counters.$1"; }
