@@ -35,7 +35,7 @@ def udp_echo(address, port, name):
 
 def udp(address, port, mode=""):
     with socket.socket(family(address), socket.SOCK_DGRAM) as s:
-        s.settimeout(5)
+        s.settimeout(20)
         if mode == "connected":
             s.connect((address, int(port)))
             s.send(b"q")
@@ -49,14 +49,14 @@ def udp_many(address, port, count):
     names = collections.Counter()
     for _ in range(int(count)):
         with socket.socket(family(address), socket.SOCK_DGRAM) as s:
-            s.settimeout(5)
+            s.settimeout(20)
             s.sendto(b"q", (address, int(port)))
             names[s.recv(512).decode()] += 1
     print(" ".join(f"{n}={c}" for n, c in sorted(names.items())))
 
 
 def fetch(address, port):
-    with socket.create_connection((address, port), timeout=5) as s:
+    with socket.create_connection((address, port), timeout=20) as s:
         peer = s.getpeername()
         s.sendall(b"GET / HTTP/1.0\r\n\r\n")
         body = b""
@@ -92,7 +92,7 @@ def loop(vip, name, stop):
         q = dns.message.make_query(name, "A")
         while not os.path.exists(stop):
             try:
-                a = dns.query.udp(q, "127.0.0.1", port=8600, timeout=5)
+                a = dns.query.udp(q, "127.0.0.1", port=8600, timeout=20)
                 note(len(a.answer) == 1 and len(a.answer[0]) >= 1, "dns: no records")
             except Exception as e:  # any error of the library's is a lost answer
                 note(False, f"dns: {e}")

@@ -16,7 +16,7 @@ import time
 
 out, stop, services = sys.argv[1], sys.argv[2], sys.argv[3:]
 counts = {s: [0, 0, 0, 0, 0] for s in services}
-DNS_S, CONNECT_S, PAUSE_S = 2.0, 2.0, 0.02
+DNS_S, CONNECT_S, PAUSE_S = 5.0, 5.0, 0.02
 
 
 def ask(name):

@@ -16,7 +16,7 @@ held = {}
 def udp(address):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     s = socket.socket(family, socket.SOCK_DGRAM)
-    s.settimeout(5)
+    s.settimeout(20)
     return s
 
 
@@ -38,7 +38,7 @@ def talk(s, to=None):
 
 def make(kind, address, other=None):
     if kind == "tcp":
-        return socket.create_connection(target(address), timeout=5)
+        return socket.create_connection(target(address), timeout=20)
     if kind == "loose":
         s = udp(address)
         talk(s, address)
