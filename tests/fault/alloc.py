@@ -183,7 +183,7 @@ for name, run in scenarios.items():
     print(f"{name}: {n - 1} allocations", flush=True)
 # what there was no memory for is run in the end
 wanted = [k for k, v in json.loads(ask("GET", "/v1/agent/checks")[1]).items() if v["Type"] != "maintenance"]
-for _ in range(100):
+for _ in range(600):
     run = json.loads(ask("GET", "/v1/waymark/status")[1])["health"]["checks"]
     if run == len(wanted):
         break

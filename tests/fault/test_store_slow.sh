@@ -13,7 +13,7 @@ slow_agent() {
 		ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0 start_agent --set kernel.enabled=false
 }
 put() { # id: in the background; its answer's code goes to $TMP/ID.code
-	curl -s --max-time 60 -o "$TMP/$1.said" -w '%{http_code}' -X PUT "$API/v1/agent/service/register" \
+	curl -s --max-time 600 -o "$TMP/$1.said" -w '%{http_code}' -X PUT "$API/v1/agent/service/register" \
 		-d "{\"ID\": \"$1\", \"Name\": \"other\", \"Address\": \"127.1.0.2\", \"Port\": 9000}" >"$TMP/$1.code" &
 	PUT=$!
 }
@@ -21,7 +21,7 @@ storing() { [ "$(api "$API/v1/waymark/status" | jq '.registry.storing_ms > 0')" 
 
 slow_agent
 register keep web 127.1.0.1 8081 >/dev/null
-api -X PUT "$API/v1/agent/check/register" -d '{"Name": "beat", "TTL": "600s", "Status": "passing", "ServiceID": "keep"}' >/dev/null
+api -X PUT "$API/v1/agent/check/register" -d '{"Name": "beat", "TTL": "1h", "Status": "passing", "ServiceID": "keep"}' >/dev/null
 
 touch "$HOLD"
 put waits

@@ -42,11 +42,11 @@ holder() { # descriptor to say, descriptor to hear, name, command that runs anot
 }
 say() { # words, to the holder of this namespace
 	echo "$*" >&5
-	IFS= read -r -t 20 -u 6 SAID && echo "$SAID"
+	IFS= read -r -t 60 -u 6 SAID && echo "$SAID"
 }
 say_pod() {
 	echo "$*" >&7
-	IFS= read -r -t 20 -u 8 SAID && echo "$SAID"
+	IFS= read -r -t 60 -u 8 SAID && echo "$SAID"
 }
 opened() { check "open $*" ok "$(say open "$@")"; }
 is() { [ "$("${3:-say}" error "$1")" = "$2" ]; }

@@ -42,7 +42,7 @@ in_kernel() { # does the kernel answer this question now?
 while read -r -a question; do
 	dig +tries=1 +time=15 @127.0.0.1 -p 8600 "${question[@]}" >/dev/null
 	in_kernel "${question[@]}" && fail "${question[*]}: once is not often"
-	until_ok 10 in_kernel "${question[@]}" || fail "${question[*]} is kept in the kernel"
+	until_ok 60 in_kernel "${question[@]}" || fail "${question[*]} is kept in the kernel"
 	before=$(hot)
 	words=$(said "${question[@]}")
 	check "${question[*]}: the kernel's" $((before + 1)) "$(hot)"
@@ -88,7 +88,7 @@ check "counted" true "$([ "$(upstream_counter dns_hot_renewed)" -ge 2 ] && echo 
 
 # --- what is flushed is asked for again
 for _ in 1 2 3; do ask later.example >/dev/null; done
-until_ok 10 in_kernel later.example || fail "a name is kept"
+until_ok 60 in_kernel later.example || fail "a name is kept"
 check "flush" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
 in_kernel later.example && fail "what was flushed is not the kernel's"
 check "and asked" 192.0.2.3 "$(ask later.example)"
@@ -96,10 +96,10 @@ check "and asked" 192.0.2.3 "$(ask later.example)"
 /usr/bin/python3 tests/net/slow_dns.py 127.0.0.12 "$TMP/go" 2>/dev/null &
 stop_agent
 start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.11,slow.test=127.0.0.12" --set dns.serve_stale=1h
-until_ok 10 dig +tries=1 +time=1 @127.0.0.12 up.slow.test || fail "the slow server answers"
+until_ok 60 dig +tries=1 +time=1 @127.0.0.12 up.slow.test || fail "the slow server answers"
 for _ in 1 2 3; do ask slow.slow.test >/dev/null & asking+=($!); done
 open() { [ "$(api $API/v1/waymark/dns | jq .open)" -ge 1 ]; }
-until_ok 10 open || fail "a question is open"
+until_ok 60 open || fail "a question is open"
 check "flush" 200 "$(operator_code -X DELETE $API/v1/waymark/dns/cache)"
 touch "$TMP/go"
 wait "${asking[@]}"
@@ -109,11 +109,11 @@ dns_balance
 
 # --- without an agent
 for _ in 1 2 3 4; do ask brief.example >/dev/null; ask later.example >/dev/null; done
-until_ok 10 in_kernel brief.example || fail "a name of three seconds is kept"
+until_ok 60 in_kernel brief.example || fail "a name of three seconds is kept"
 stop_agent KILL
 check "the agent is dead" 192.0.2.3 "$(ask later.example)"
 old() { [ "$(ttl_of brief.example)" = 30 ]; }
-until_ok 30 old || fail "what is over is given with the TTL of what is stale: $(ttl_of brief.example)"
+until_ok 60 old || fail "what is over is given with the TTL of what is stale: $(ttl_of brief.example)"
 check "as it was" 192.0.2.2 "$(ask brief.example)"
 check "what nobody asked for is not" "" "$(dig +short +tries=1 +time=1 @127.0.0.1 -p 8600 new.example 2>/dev/null | grep -v '^;')"
 

@@ -40,9 +40,9 @@ check "nor a directory" 400 "$(code --unix-socket "$TMP/http.sock" -X PUT "http:
 check "nothing was changed" "$after" "$(services)"
 
 # restored while it runs: whoever waits is told
-api "$API/v1/health/service/web?index=$index&wait=20s" | jq length >"$TMP/waited" &
+api "$API/v1/health/service/web?index=$index&wait=300s" --max-time 300 | jq length >"$TMP/waited" &
 WAITER=$!
-curl -sN --max-time 30 $API/v1/waymark/events >"$TMP/events" &
+curl -sN --max-time 300 $API/v1/waymark/events >"$TMP/events" &
 EVENTS=$!
 until_ok 10 grep -q ready "$TMP/events"
 matches "restore" 'restored .*: 2 services, 6 instances' "$(ctl snapshot restore "$TMP/a.snapshot" 2>&1)"

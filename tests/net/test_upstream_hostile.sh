@@ -11,7 +11,7 @@ serve one 127.0.0.11 53 '	local-zone: "example." static
 	local-data: "victim.example. 60 A 192.0.2.11"'
 LIAR_HELD=$TMP/held /usr/bin/python3 tests/net/liar.py 127.0.0.9 53 2>"$TMP/liar.log" &
 BACKENDS+=($!)
-until_ok 10 dig +short +tries=1 +time=1 @127.0.0.9 good.lies || fail "the liar answers"
+until_ok 60 dig +short +tries=1 +time=1 @127.0.0.9 good.lies || fail "the liar answers"
 export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1 # what is freed is free
 begin() { # how long a question may take
 	start_agent --set dns.upstream=list --set "dns.forward=.=127.0.0.11,lies=127.0.0.9" --set dns.cache_max=1048576 \

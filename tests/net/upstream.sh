@@ -21,7 +21,7 @@ serve() {
 	(exec ${SERVE_IN:-} unbound -d -c "$TMP/$name.conf" 2>>"$TMP/$name.log") &
 	SERVER[$name]=$!
 	# shellcheck disable=SC2086 # words
-	until_ok 10 ${SERVE_FROM:-} dig +tries=1 +time=1 "@$address" -p "$port" "${5:-waymark-loop}" || fail "$name answers: $(tail -3 "$TMP/$name.log")"
+	until_ok 60 ${SERVE_FROM:-} dig +tries=1 +time=1 "@$address" -p "$port" "${5:-waymark-loop}" || fail "$name answers: $(tail -3 "$TMP/$name.log")"
 }
 # NSD with zones of files of these names in $TMP/nsd, "root" is "."; addresses in the first word, with @port.
 serve_zones() {
@@ -35,7 +35,7 @@ serve_zones() {
 	} >"$TMP/nsd.conf"
 	(exec nsd -d -c "$TMP/nsd.conf" >"$TMP/nsd.log" 2>&1) &
 	a=${1%% *}
-	until_ok 10 dig +tries=1 +time=1 "@${a%@*}" -p "${a#*@}" "${*: -1}" SOA || fail "NSD answers: $(cat "$TMP/nsd.log")"
+	until_ok 60 dig +tries=1 +time=1 "@${a%@*}" -p "${a#*@}" "${*: -1}" SOA || fail "NSD answers: $(cat "$TMP/nsd.log")"
 }
 kill_server() {
 	kill -9 "${SERVER[$1]}"
@@ -51,8 +51,8 @@ far_network() {
 	(exec unshare --net sleep 600) &
 	FAR=$!
 	ip link add "$1" type veth peer name "$1-far"
-	until_ok 10 is_apart $FAR
-	until_ok 10 ip link set "$1-far" netns $FAR || fail "$1's other end"
+	until_ok 60 is_apart $FAR
+	until_ok 60 ip link set "$1-far" netns $FAR || fail "$1's other end"
 	FAR="nsenter -t $FAR -n"
 	$FAR ip link set lo up
 	$FAR ip addr add "$2/24" dev "$1-far"
