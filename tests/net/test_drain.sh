@@ -98,7 +98,7 @@ matches "and the log says so" 'drain.end.*id=web-1.*by=proof' "$(grep drain.end 
 register web-1 web 127.1.0.1 8081 >/dev/null
 check "it begins anew as running" running "$(state web-1)"
 hold web-1
-check "drain with a short deadline" 200 "$(put 'web-1/drain?deadline=1500ms')"
+check "drain with a short deadline" 200 "$(put 'web-1/drain?deadline=5s')"
 check "it is there while the time runs" stopping "$(state web-1)"
 until_ok 20 gone web-1 || fail "it leaves at its deadline"
 matches "the log tells the deadline and what was open" 'drain.end.*by=deadline open=1' "$(grep drain.end "$TMP/agent.log" | tail -n 1)"
@@ -117,7 +117,7 @@ release
 # --- a restart that makes other tables: what the open socket remembers points into none of them
 register web-1 web 127.1.0.1 8081 >/dev/null
 hold web-1
-check "drain before the restart" 200 "$(put 'web-1/drain?deadline=12s')"
+check "drain before the restart" 200 "$(put 'web-1/drain?deadline=30s')"
 stop_agent KILL
 start_agent --set kernel.services_max=2000 --set kernel.backends_max=3000
 sleep 2 # three counts and more: none of them proves anything
@@ -188,7 +188,7 @@ done
 stop_agent
 refusing "$STORAGE task_netns" start_agent
 register far-1 far 10.77.0.1 8090 >/dev/null
-put 'far-1/drain?deadline=3s' >/dev/null
+put 'far-1/drain?deadline=10s' >/dev/null
 unseen() { instance far-1 .Drain.OnlyDeadline | grep 'other network namespaces are not seen: EPERM'; }
 until_ok 10 unseen || fail "the instance says what is not seen, saw $(instance far-1 .Drain)"
 check "and what was counted" 0 "$(instance far-1 .Drain.Open)"
@@ -204,7 +204,7 @@ refusing "$NONE" start_agent
 register far-1 far 10.77.0.1 8090 >/dev/null
 register far-2 far 10.77.0.1 8091 >/dev/null
 WHY="the kernel refuses to list sockets: EPERM"
-check "the answer says so" "$WHY" "$(put_body 'far-1/drain?deadline=1500ms' .OnlyDeadline)"
+check "the answer says so" "$WHY" "$(put_body 'far-1/drain?deadline=5s' .OnlyDeadline)"
 check "the instance says so" "$WHY" "$(instance far-1 .Drain.OnlyDeadline)"
 matches "the command says so" "leaves at its deadline, whatever is open: $WHY" "$("$CTL" drain far-2 --deadline 1h)"
 until_ok 10 grep -q "drain.deadline_only id=far-1 text=\"$WHY\"" "$TMP/agent.log" || fail "the log says so"
