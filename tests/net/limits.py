@@ -140,7 +140,7 @@ slow[0].sendall(b"GET /v1/status/leader HTTP/1.1\r\nHost: loc")
 slow[1].sendall(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
 slow[2].sendall(b"PUT /v1/agent/service/register HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{")
 slow[3].sendall(b"\r\n")
-ask(slow[5], "/v1/health/service/db?index=99999&wait=5s")  # one that only blocks is not slow
+ask(slow[5], "/v1/health/service/db?index=99999&wait=12s")  # one that only blocks is not slow
 served = 0
 end = time.monotonic() + DEADLINE
 while time.monotonic() < end and not all(closed(s) for s in slow[:5]):
@@ -174,7 +174,7 @@ for n in range(20):
     ask(s, "/v1/waymark/events")
     streams.append(s)
 until("streams listen", lambda: status()["http"]["connections"] >= 20)
-time.sleep(3)  # longer than any timeout of the settings: a stream that is silent is not slow
+time.sleep(8)  # longer than any timeout of the settings: a stream that is silent is not slow
 check("silence is no reason to cut them off", False, any(closed(s) for s in streams))
 for s in streams:
     s.close()
