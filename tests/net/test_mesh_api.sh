@@ -37,7 +37,7 @@ check "none that must be consistent" "No cluster leader 500" "$(api_of 3 -w ' %{
 check "none that must be young" "No cluster leader 500" "$(api_of 3 -w ' %{http_code}' '/v1/health/service/aged?max_stale=1s')"
 check "but one that may be older" 200 "$(api_of 3 -o /dev/null -w '%{http_code}' '/v1/health/service/aged?max_stale=10m')"
 check "the others are in step" true "$(head_of 1 X-Consul-KnownLeader /v1/health/service/aged)"
-in_step 1 || fail "node 1 is not in step"
+until_ok 20 in_step 1 || fail "node 1 is not in step"
 node_stop 3
 node_agent 3 "${INSECURE[@]}"
 [ "$(ages_of 3)" -gt 3000 ] || fail "after a restart what who is cut off says is $(ages_of 3) ms old"

@@ -65,7 +65,7 @@ install a n1
 second=$(serial_of "$L/n1.pem")
 [ "$first" != "$second" ] || fail "both certificates have one serial"
 until_ok 20 serves 1 "$second" || fail "the new certificate does not serve: $(serving 1)"
-told 1 'a new certificate serves' || fail "the log does not tell of the new one"
+until_ok 10 told 1 'a new certificate serves' || fail "the log does not tell of the new one"
 sleep 0.1
 [ "$age" -ge 0 ] && [ "$(stream_age 2)" -gt "$age" ] || fail "the stream did not stay: $age ms, then $(stream_age 2) ms"
 check "nothing is wrong any more" "" "$(api_of 1 /v1/waymark/status | jq -r '[.mesh.reasons[].what] | join(" ")')"

@@ -24,7 +24,8 @@ for n in 1 2 3 4; do api -X PUT "$API/v1/agent/service/deregister/i$n"; done
 api -X PUT $API/v1/agent/service/deregister/gone
 register i5 web 127.1.0.5 9999 >/dev/null
 register late late 127.1.0.7 7000 >/dev/null
-until_ok 10 test "$(ask late.service.mesh.internal)" = 127.1.0.7
+is_late() { [ "$(ask late.service.mesh.internal)" = 127.1.0.7 ]; }
+until_ok 10 is_late || fail "what was just registered is found"
 after=$(services)
 index=$(api $API/v1/waymark/status | jq .registry.index)
 
