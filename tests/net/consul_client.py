@@ -4,6 +4,7 @@
 
 Its release (0.7.1) sends heartbeats and deregistrations by GET, which Consul answers with 405 since 1.0,
 and so do we: these are sent by PUT. Prints one line a finding, exits with 1 when one is not as expected."""
+import json
 import urllib.request
 import threading
 import time
@@ -15,7 +16,7 @@ from checks import check, finish
 
 def put(path):
     request = urllib.request.Request("http://127.0.0.1:8500/v1/agent" + path, method="PUT")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.status
 
 
@@ -86,19 +87,23 @@ seen = {}
 
 
 def watch():
-    began = time.monotonic()
-    seen["index"], seen["nodes"] = c.health.service("py", index=index, wait="20s", passing=True)
-    seen["after"] = time.monotonic() - began
+    seen["index"], seen["nodes"] = c.health.service("py", index=index, wait="10m", passing=True)
 
 
-thread = threading.Thread(target=watch)
+def watchers():
+    with urllib.request.urlopen("http://127.0.0.1:8500/v1/waymark/status", timeout=60) as answer:
+        return json.load(answer)["api"]["watchers"]
+
+
+thread = threading.Thread(target=watch, daemon=True)
 thread.start()
-time.sleep(0.3)
+while thread.is_alive() and not watchers():
+    time.sleep(0.05)
+check("it waits", True, thread.is_alive())
 check("a bad heartbeat", 200, put("/check/fail/service:py-1"))
-thread.join(25)
+thread.join(120)
 check("the watcher woke", [], seen.get("nodes"))
-check("with a greater index", True, int(seen["index"]) > int(index))
-check("and soon", True, 0.2 < seen["after"] < 10)
+check("with a greater index", True, int(seen.get("index", 0)) > int(index))
 
 # checks by themselves, and maintenance
 check("check.register", True, c.agent.check.register("disk", check=consul.Check.ttl("1h")))
