@@ -27,10 +27,15 @@ api -X PUT "$API/v1/agent/check/update/beat" -d '{"Status": "critical", "Output"
 matches "critical, with the first line of its output, escaped" \
 	'level=warn event=check.critical check=beat .* output="disk \\x1b\[2J full"' "$(log check.critical)"
 check "no more than the first line" 0 "$(grep -c 'and more' "$TMP/agent.log")"
+puts() { # path, body, a line a request: by one client, as quickly as it can
+	while read -r path body; do
+		printf 'url = "%s"\nrequest = PUT\ndata = "%s"\nnext\n' "$API$path" "${body//\"/\\\"}"
+	done | sed '$d' >"$TMP/curl"
+	api -K "$TMP/curl" -o /dev/null
+}
 for _ in 1 2 3 4 5 6; do
-	api -X PUT "$API/v1/agent/check/update/beat" -d '{"Status": "passing"}'
-	api -X PUT "$API/v1/agent/check/update/beat" -d '{"Status": "critical"}'
-done
+	for status in passing critical; do echo "/v1/agent/check/update/beat {\"Status\": \"$status\"}"; done
+done | puts
 # lines and what was left out of them; windows may begin in between
 counted() { # event
 	awk -v e="event=$1" '$3 != e {next} {n++} sub(/left_out=/, "", $4) {n += $4 - 1; left = 1}
@@ -38,13 +43,7 @@ counted() { # event
 }
 until_ok 20 told 'event=check.critical left_out=' || fail "one subject is limited"
 check "each change is told or counted" "7 some left out" "$(counted check.critical)"
-for i in $(seq 120); do
-	echo "url = $API/v1/agent/service/register"
-	echo 'request = PUT'
-	printf 'data = "{\\"Name\\": \\"many\\", \\"ID\\": \\"many-%d\\", \\"Port\\": 1}"\n' "$i"
-	echo next
-done | sed '$d' >"$TMP/curl"
-api -K "$TMP/curl" -o /dev/null
+for i in $(seq 120); do echo "/v1/agent/service/register {\"Name\": \"many\", \"ID\": \"many-$i\", \"Port\": 1}"; done | puts
 until_ok 20 told 'event=service.registered left_out=' || fail "one event is limited"
 check "each registration is told or counted" "121 some left out" "$(counted service.registered)"
 api -X PUT "$API/v1/agent/service/deregister/web-1"
