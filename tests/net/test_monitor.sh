@@ -18,6 +18,11 @@ monitor() { # file, options of waymarkctl...
 	"$CTL" --agent "unix:$TMP/http.sock" --json monitor "$@" >"$out" &
 	MONITORS+=($!)
 }
+stand() { [ "$(ss -xH state established | grep -cF "$TMP/http.sock")" -ge "${#MONITORS[@]}" ]; }
+all_watch() { # from when each of them is connected; what it asks for is sent with that
+	until_ok 20 stand || fail "not all are connected"
+	sleep 0.5
+}
 watching() { [ "$(bpftool -j map dump pinned "$PINS/maps/config" | jq '.[0].formatted.value.flags / 8 | floor % 2')" = 1 ]; }
 dial() { # cgroup below ours, address: a connect
 	(
@@ -32,7 +37,7 @@ monitor "$TMP/all"
 monitor "$TMP/web" --service WEB --verdict picked
 monitor "$TMP/b" --cgroup "$CG/b"
 until_ok 20 watching || fail "nobody watches"
-sleep 0.5 # until all three do
+all_watch
 dial a "$web"
 dial b "$web"
 dial a "$api"
@@ -48,7 +53,7 @@ check "one service, one verdict" "web picked web picked" "$(jq -r '"\(.service) 
 check "one cgroup" "picked unknown" "$(jq -r .verdict "$TMP/b" | xargs)"
 "$CTL" --agent "unix:$TMP/http.sock" monitor >"$TMP/people" &
 MONITORS+=($!)
-sleep 0.5
+all_watch
 dial a "$web"
 until_ok 20 lines "$TMP/people" 1
 matches "for people" "picked +tcp $web:80 web -> 127.0.0.2:8080 one \(tier 0, drawn by weight\) curl\[[0-9]+\] $CG/a" "$(cat "$TMP/people")"
@@ -58,7 +63,7 @@ backend three 127.0.0.4 8080
 check "register three" 200 "$(register three web 127.0.0.4 8080 '"Locality": {"Region": "r", "Zone": "z3"}')"
 operator -X PUT "$API/v1/waymark/policies/web" -d '{"balance": "least_connections"}' >/dev/null
 monitor "$TMP/two" --service web
-sleep 0.5
+all_watch
 (
 	echo $BASHPID >"$CG/a/cgroup.procs"
 	# shellcheck disable=SC2016 # the inner shell's
