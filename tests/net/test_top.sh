@@ -34,8 +34,12 @@ E2
 dialler=$!
 until_ok 20 grep -q ready "$TMP/ready"
 top() { "$CTL" --pin-dir "$PINS" top --once "$@"; }
-seen=$(top --json)
 of() { jq -r "$1" <<<"$seen"; }
+busy() { # a look in which so much was picked that the weights show
+	seen=$(top --json)
+	[ "$(of '.services[0].picks_s >= 40')" = true ]
+}
+until_ok 10 busy
 check "the busiest first" web "$(of '.services[0].service')"
 check "and of it" w1 "$(of '.services[0].backends[0].instance')"
 check "picks of it" true "$(of '.services[0].backends[0].picks_s > .services[0].backends[1].picks_s')"
