@@ -3,7 +3,8 @@
 # connect() to services beside connect() to where they lead, beside programs that do nothing on the same hooks
 # (the floor: what the kernel takes for calling any) and one that looks up where to and no more (the walk), and
 # beside who translates addresses. Who is compared takes turns, a few milliseconds each, in front of all other work:
-# the machine's bad moments meet all of them.
+# the machine's bad moments meet all of them. All of them meet the agent's tracepoints, too, which are of no cgroup:
+# what these take, passive.sh tells.
 peer_net() { # a network namespace of its own, where a peer's rules hold: its holder's pid
 	unshare --net sleep 3600 >/dev/null 2>&1 &
 	echo $!
@@ -40,8 +41,7 @@ attach_floor() { # cgroup, pin of what steers there, or none; ends with it
 	local dir=$PINS-floor
 	build_noop
 	mkdir "$dir" && bpftool prog loadall "$TMP/noop.o" "$dir" && bpftool cgroup attach "$1" connect4 pinned "${2:-$dir/noop_connect}" multi &&
-		bpftool cgroup attach "$1" sock_release pinned "$dir/noop_release" multi &&
-		bpftool cgroup attach "$1" sock_ops pinned "$dir/noop_outcome" multi || fail floor
+		bpftool cgroup attach "$1" sock_release pinned "$dir/noop_release" multi || fail floor
 	rm -r "$dir"
 }
 attach_walk() { # cgroup, port that it leads to; by the maps of the agent that runs
@@ -154,8 +154,8 @@ bench_connect() {
 		row "connect.$n.haproxy" "connect and exchange/s" "$TMP/con-exchange-ours" "$TMP/con-exchange-haproxy" per_s "" "TCP, lo"
 		emit "connect.$n.foreign" "ns more of a socket of no service's, connect and close" "$(more new connect_ns ours)" "" "" "<= 130" \
 			"UDP, $(take connect_ns "$TMP/con-new-direct" | median) without programs"
-		emit "connect.$n.foreign.tcp" "the same of a TCP socket, which sockops is called for, its server's half included" \
-			"$(more tcp cpu_us foreign | awk '{print $1 * 1000}')" "" "" "" "TCP"
+		emit "connect.$n.foreign.tcp" "the same of a TCP socket by the cgroup's programs, its server's half included" \
+			"$(more tcp cpu_us foreign | awk '{print $1 * 1000}')" "" "" "" "TCP; by tracepoints: passive.foreign"
 		emit "connect.$n.foreign.floor" "the same by programs that do nothing" "$(more new connect_ns floor)" "" "" "" "UDP"
 		row "connect.udp.$n.send" "ns a datagram, unconnected: send" "$TMP/con-udp-ours" "$TMP/con-udp-direct" send_ns "" "UDP, lo"
 		row "connect.udp.$n.recv" "ns a datagram, unconnected: receive" "$TMP/con-udp-ours" "$TMP/con-udp-direct" recv_ns "" "UDP, lo"

@@ -13,20 +13,6 @@ int noop(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
-#define ASKED	 (BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTO_CB_FLAG)
-#define SYN_SENT 2
-
-/* It asks to be called for as much as ours, of each socket that dials. */
-SEC("sockops")
-int noop_outcome(struct bpf_sock_ops *ctx)
-{
-	if (ctx->op == BPF_SOCK_OPS_TIMEOUT_INIT && ctx->state == SYN_SENT)
-		bpf_sock_ops_cb_flags_set(ctx, ASKED);
-	else if (ctx->op == BPF_SOCK_OPS_STATE_CB)
-		bpf_sock_ops_cb_flags_set(ctx, 0);
-	return 1;
-}
-
 SEC("cgroup/connect4")
 int noop_connect(struct bpf_sock_addr *ctx)
 {
