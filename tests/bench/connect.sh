@@ -46,8 +46,9 @@ attach_floor() { # cgroup, pin of what steers there, or none; ends with it
 }
 attach_walk() { # cgroup, port that it leads to; by the maps of the agent that runs
 	local maps=() m
-	for m in frontends sets heads backends; do maps+=(map name "$m" pinned "$PINS/maps/$m"); done
-	clang -O2 -g -target bpf -mcpu=v3 -I include -I vmlinux -I bpf "-DSTEER_PORT=$2" -c tests/bench/steer.bpf.c -o "$TMP/steer.o" &&
+	for m in frontends frontend_sets sets heads backends; do maps+=(map name "$m" pinned "$PINS/maps/$m"); done
+	clang -O2 -g -target bpf -mcpu=v3 -I include -I vmlinux -I bpf "-DSTEER_PORT=$2" "-DFRONTEND_SETS_MASK=$(likely_mask frontend_sets)" \
+		-c tests/bench/steer.bpf.c -o "$TMP/steer.o" &&
 		bpftool prog load "$TMP/steer.o" "$PINS-steer" "${maps[@]}" || fail walk
 	attach_floor "$1" "$PINS-steer"
 	rm "$PINS-steer"

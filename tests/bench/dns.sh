@@ -174,8 +174,9 @@ dns_nets() {
 # the least that an answer from the agent's tables costs: tables.bpf.c, which reads the maps of the agent that runs
 dns_floor() {
 	local m maps=()
-	for m in config names sets heads slots backends; do maps+=(map name "$m" pinned "$PINS/maps/$m"); done
-	clang -O2 -g -target bpf -mcpu=v3 -I include -I vmlinux -I bpf -c tests/bench/tables.bpf.c -o "$TMP/tables.o"
+	for m in config names name_sets sets heads slots backends; do maps+=(map name "$m" pinned "$PINS/maps/$m"); done
+	clang -O2 -g -target bpf -mcpu=v3 -I include -I vmlinux -I bpf "-DNAME_SETS_MASK=$(likely_mask name_sets)" \
+		-c tests/bench/tables.bpf.c -o "$TMP/tables.o"
 	bpftool prog load "$TMP/tables.o" "$PINS-tables" "${maps[@]}" || fail "floor"
 	in_net "$PEERNET" tc filter del dev lo ingress pref 2 2>/dev/null
 	in_net "$PEERNET" tc filter add dev lo ingress pref 2 bpf da object-pinned "$PINS-tables" || fail "floor"

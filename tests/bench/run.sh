@@ -53,6 +53,8 @@ big_agent() {
 	start_agent --set kernel.services_max=131072 --set kernel.backends_max=262144 \
 		--set kernel.memory_max=1073741824 --set registry.services_max=200000 "$@"
 }
+# places of a map of likely sets (waymark/likely.h), less one
+likely_mask() { bpftool -j map show pinned "$PINS/maps/$1" | jq '.max_entries * (.bytes_value / 4) - 1'; }
 fill() { # services of one instance each; fewer than a batch are not worth a client
 	"$T/regload" -N $(($1 < 64 ? 1 : 64)) -n "$1" -P svc- -i 1 -B $PORT >"$TMP/fill" || fail "fill: $(cat "$TMP/fill")"
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* tables.bpf.c - the least that an answer from the tables costs, between the bare echo (echo.bpf.c)
- * and ours: on loopback, find the question's name in the agent's own `names` by its hash, and send
- * the datagram back with room for one address behind it. Nothing is looked at: not what kind of
- * message it is, not whether the name found is the one that was asked for, not who is up. On
- * FLOOR_PORT that is all; on FLOOR_WALK_PORT the set is followed to the backend in its first slot,
- * and its address written; on FLOOR_SRV_PORT to those in its first four, and as many octets are
- * written as four SRV records with their addresses have, with what was read of these. */
-#include "../../bpf/common.h"
+ * and ours: on loopback, find the question's name in the agent's own `names` by its hash, while the
+ * set that it is likely to have is read (NAME_SETS_MASK: places of these, less one), and send the
+ * datagram back with room for one address behind it. Nothing is looked at: not what kind of message
+ * it is, not whether the name found is the one that was asked for, not who is up. On FLOOR_PORT
+ * that is all; on FLOOR_WALK_PORT the set is followed to the backend in its first slot, and its
+ * address written; on FLOOR_SRV_PORT to those in its first four, and as many octets are written as
+ * four SRV records with their addresses have, with what was read of these. */
+#include "../../bpf/likely.h"
 #include "waymark/checksum.h"
 #include "waymark/dns_answer.h"
 /* behind the types that they use */
@@ -136,6 +137,7 @@ int bench_floor(struct __sk_buff *skb)
 	if (n < NAME_AT + 5 || len > NAME_MOST || bpf_skb_load_bytes(skb, NAME_AT, &q, len))
 		return TC_ACT_UNSPEC;
 	hash(c, &q, len - 4, &key);
+	likely_ahead(&name_sets, wm_likely_name(&key) & NAME_SETS_MASK);
 	e = bpf_map_lookup_elem(&names, &key);
 	if (!e)
 		return TC_ACT_UNSPEC;
