@@ -27,4 +27,10 @@ matches "a value of no name is refused" 'imgae' "$("$HELM" "${TEMPLATE[@]}" --se
 matches "an image of one's own" 'image: r.example/w:1.2.3' "$(cat "$TMP/rendered.yaml")"
 matches "settings of one's own" '"port": 5300' "$(cat "$TMP/rendered.yaml")"
 matches "variables of one's own" 'name: WAYMARKD_LOG_LEVEL' "$(cat "$TMP/rendered.yaml")"
+"$HELM" "${TEMPLATE[@]}" --show-only templates/metrics.yaml --set metrics.enabled=true,metrics.podMonitor=true \
+	--set 'metrics.podMonitorLabels.app\.kubernetes\.io/name=mine,metrics.podMonitorLabels.release=x' >"$TMP/rendered.yaml"
+check "a label of the chart's that is given again: once, as it was given" "app.kubernetes.io/name: mine" \
+	"$(sed -n '/^kind: PodMonitor/,/^spec:/s/^ *\(app.kubernetes.io\/name: .*\)/\1/p' "$TMP/rendered.yaml")"
+check "and one of one's own, beside the others" "release: x app.kubernetes.io/managed-by: Helm" \
+	"$(sed -n '/^kind: PodMonitor/,/^spec:/p' "$TMP/rendered.yaml" | grep -oE '(release: x|app.kubernetes.io/managed-by: Helm)' | sort -r | paste -sd' ')"
 done_testing
