@@ -431,6 +431,29 @@ Test(server, an_alias_waits_for_the_service_that_it_leads_to)
 	close(tcp);
 }
 
+/* Forgotten as soon as it was brought. */
+Test(server, an_alias_does_not_wait_for_ever)
+{
+	int fd = dial(SOCK_DGRAM);
+	unsigned waits = 0;
+	size_t len;
+
+	add("first", "y", "far.service.mesh.internal", 80, NULL, WM_PASSING);
+	wm_dns_server_ask(server, &(struct wm_dns_lookup){hold, let_go, NULL});
+	len = build("first.service.mesh.internal", 1, 0);
+	cr_assert_eq(send(fd, query, len, 0), (ssize_t)len);
+	until_waiting(1);
+	for (; bring && waits < 100; waits++)
+		bring(bring_arg, 0);
+	cr_assert(!bring, "nobody is asked any more");
+	cr_assert_gt(waits, 1, "it has waited again");
+	until_waiting(0);
+	cr_assert_eq(wm_dns_counters(server)[C_SERVFAIL], 1);
+	cr_assert_gt(recv(fd, answer.raw, sizeof(answer.raw), 0), 0);
+	wm_dns_server_ask(server, NULL);
+	close(fd);
+}
+
 Test(server, tcp_is_bounded)
 {
 	uint8_t out[8] = {0xff, 0xff};

@@ -31,6 +31,10 @@ _Static_assert(WM_DNS_NAME_PLACES * 2 > WM_DNS_NAMES_MAX * 3, "a third stays emp
 
 #define WM_DNS_CHAIN_MAX 5 /* aliases of aliases that are followed; Consul's bound */
 
+/* Times that a question waits for what its aliases lead to. Each time another service is brought, but
+ * what was brought may be forgotten again before it is used. */
+#define WM_DNS_LED_WAITS_MAX (WM_DNS_CHAIN_MAX + 1)
+
 #define WM_DNS_SERVICE_MAX (WM_KUBE_KEY_MAX - 1) /* octets: a scope, a slash and a label */
 
 enum wm_dns_counter {
@@ -319,10 +323,12 @@ int wm_dns_park_query(struct wm_dns_server *s, struct wm_dns_conn *c,
 int wm_dns_park_led(struct wm_dns_server *s, int fd, const struct msghdr *h, size_t len);
 int wm_dns_park_led_query(struct wm_dns_server *s, struct wm_dns_conn *c,
 			  struct wm_dns_parked_list *list, const uint8_t *query, size_t len);
-/** Ask for the services that aliases in what was just made led to, one after the other. @return 0:
+/** Ask for the services that aliases in what was just made led to, one after the other. @p waits:
+ *  how often the question has waited, counted here, WM_DNS_LED_WAITS_MAX times at most. @return 0:
  *  all are here, or nobody brings them; 1: @p done is called, as of struct wm_dns_lookup; else an
  *  error. */
-int wm_dns_ask_led(struct wm_dns_server *s, void (*done)(void *arg, int code), void *arg);
+int wm_dns_ask_led(struct wm_dns_server *s, unsigned *waits, void (*done)(void *arg, int code),
+		   void *arg);
 /** Nobody waits for these any more. */
 void wm_dns_unpark(struct wm_dns_server *s, struct wm_dns_parked_list *list);
 

@@ -16,6 +16,7 @@ struct wm_dns_parked {
 	int fd;			  /* a socket of ours, which live as long as the server */
 	struct sockaddr_storage from;
 	socklen_t from_len;
+	unsigned waits; /* for what its aliases lead to */
 	size_t control_len, len;
 	uint8_t control[CONTROL_MAX] __attribute__((aligned(8)));
 	uint8_t query[];
@@ -33,18 +34,23 @@ static struct msghdr head_of(struct wm_dns_parked *p, struct iovec *iov)
 
 static void on_known(void *arg, int code);
 
-int wm_dns_ask_led(struct wm_dns_server *s, void (*done)(void *arg, int code), void *arg)
+int wm_dns_ask_led(struct wm_dns_server *s, unsigned *waits, void (*done)(void *arg, int code),
+		   void *arg)
 {
 	int r = 0;
 
 	for (unsigned i = 0; !r && s->lookup.ask && i < s->reply.led_count; i++)
 		r = s->lookup.ask(s->lookup.arg, s->reply.led[i], done, arg);
+	if (r == 1 && ++*waits > WM_DNS_LED_WAITS_MAX) {
+		s->lookup.cancel(s->lookup.arg, arg);
+		r = WM_E_LIMIT;
+	}
 	return r;
 }
 
 static int ask_led(struct wm_dns_parked *p)
 {
-	int r = wm_dns_ask_led(p->s, on_known, p);
+	int r = wm_dns_ask_led(p->s, &p->waits, on_known, p);
 
 	if (r)
 		wm_dns_unsay(p->s);

@@ -30,6 +30,7 @@ struct wm_dns_passed {
 	size_t before_len; /* as in struct wm_upstream_shape */
 	uint16_t before_count;
 	unsigned crossed;	    /* times that others' aliases led to names of ours */
+	unsigned waits;		    /* for what these names lead to */
 	unsigned aliases;	    /* times that an alias alone was asked for */
 	bool alias, late;	    /* just now, for they had SERVFAIL; or nothing to say */
 	bool unsecured;		    /* what is before is so by nobody's signature */
@@ -222,7 +223,7 @@ static int wait_for_led(struct wm_dns_passed *p, const struct wm_unbound_answer 
 {
 	struct wm_dns_server *s = p->s;
 	uint8_t *copy = NULL;
-	int r = wm_dns_ask_led(s, on_brought, p);
+	int r = wm_dns_ask_led(s, &p->waits, on_brought, p);
 
 	if (r != 1)
 		return r;
