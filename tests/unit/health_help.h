@@ -53,11 +53,15 @@ static inline void start_health(void)
 	cr_assert(health);
 }
 
+/* Also where an assertion failed between a stop and the next start. */
 static inline void stop_all(void)
 {
 	wm_health_free(health);
 	wm_registry_close(registry);
 	wm_loop_free(loop);
+	health = NULL;
+	registry = NULL;
+	loop = NULL;
 }
 
 #define UNTIL(condition)                                                                           \
