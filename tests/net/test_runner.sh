@@ -83,6 +83,19 @@ for found in '==1==ERROR: AddressSanitizer: heap-use-after-free' 'x.c:1:2: runti
 done
 shy "$leak"
 matches "but what a failed assertion leaks has" '^2 passed, 0 failed, 0 skipped; failed once: test_shy$' "$(runner true)"
+met='==1==ERROR: AddressSanitizer: heap-use-after-free
+    #1 0x5555 in teardown tests/unit/test_shy.c:9
+    #2 0x7fff in criterion_internal_test_teardown (/lib/libcriterion.so.3+0xe798)'
+shy "shy.c:1: Assertion Failed
+$met"
+matches "as has what its teardown then meets" '^2 passed, 0 failed, 0 skipped; failed once: test_shy$' "$(runner true)"
+shy "$met"
+matches "but not what a teardown meets by itself" '^1 passed, 1 failed, 0 skipped$' "$(runner true)"
+shy "shy.c:1: Assertion Failed
+==1==ERROR: AddressSanitizer: heap-use-after-free
+    #1 0x5555 in shy_after tests/unit/test_shy.c:7
+$met"
+matches "nor what was found besides" '^1 passed, 1 failed, 0 skipped$' "$(runner true)"
 fake bad 1 'bad.c:1: Assertion Failed'
 seen=$(runner true)
 matches "what fails both times has failed" '^2 passed, 1 failed, 0 skipped$' "$seen"
