@@ -467,7 +467,6 @@ Test(upstream, settings_at_their_bounds_fit)
 	wm_buf_init(&b, WM_UPSTREAM_CONF_MAX);
 	cr_expect(wm_upstream_conf(&b, &c, &c.routes), "%zu octets", b.len);
 	cr_expect(wm_unbound_takes(b.data));
-	fprintf(stderr, "octets=%zu\n", b.len);
 	wm_buf_done(&b);
 	wm_statics_free(apart);
 	unlink(keys);
