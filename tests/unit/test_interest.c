@@ -326,6 +326,23 @@ Test(interest, a_home_that_is_gone_is_replaced)
 	end(&d);
 }
 
+Test(interest, a_home_is_chosen_as_soon_as_there_is_one)
+{
+	struct desk d;
+
+	begin(&d, NULL);
+	d.homes[0].dead = d.homes[1].dead = true;
+	wm_interest_down(d.i, &d.homes[0].id);
+	cr_assert_eq(home(&d), -1);
+	d.homes[1].dead = false;
+	wm_interest_up(d.i);
+	cr_assert_eq(home(&d), 1);
+	d.homes[0].dead = false;
+	wm_interest_up(d.i);
+	cr_assert_eq(home(&d), 1, "there is one");
+	end(&d);
+}
+
 /* What a home sends when another was chosen was sent for nothing, so slow homes get more time. */
 Test(interest, where_all_homes_are_slow_it_does_not_move_all_the_time)
 {

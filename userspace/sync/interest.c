@@ -248,6 +248,12 @@ void wm_interest_down(struct wm_interest *i, const struct wm_peer_id *peer)
 		choose(i, true);
 }
 
+void wm_interest_up(struct wm_interest *i)
+{
+	if (wm_peer_id_none(&i->home))
+		choose(i, false);
+}
+
 /* --- what comes ------------------------------------------------------------------------------- */
 static struct topic *of_home(const struct wm_interest *i, const struct wm_peer_id *from,
 			     const char *name)

@@ -73,6 +73,8 @@ void wm_interest_names(struct wm_interest *i, const struct wm_peer_id *from, con
 		       uint32_t number, char *const *names, size_t count);
 /** The stream to a member broke, or it failed. */
 void wm_interest_down(struct wm_interest *i, const struct wm_peer_id *peer);
+/** A full member is alive: where there is no home, one is chosen. */
+void wm_interest_up(struct wm_interest *i);
 
 /** Is it of interest? */
 bool wm_interest_wants(const struct wm_interest *i, const char *service);

@@ -209,6 +209,8 @@ const char *wm_leaf_news(struct wm_leaf *l, const struct wm_peer_id *from, const
 bool wm_leaf_contact(struct wm_leaf *l, uint64_t *ret_ms);
 /** News of ours to the home. @return -ENOTCONN: there is none. */
 int wm_leaf_spread(struct wm_leaf *l, enum wm_news kind, const void *p, size_t len);
+/** Something became of a member. NULL ok. */
+void wm_leaf_up(struct wm_leaf *l, const struct wm_member *m);
 /** A stream to a member broke, or it is gone. NULL ok. */
 void wm_leaf_down(struct wm_leaf *l, const struct wm_peer_id *id);
 /** A change of our own or a shared one was told to the replica. NULL ok. */

@@ -469,6 +469,13 @@ int wm_leaf_spread(struct wm_leaf *l, enum wm_news kind, const void *p, size_t l
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
+void wm_leaf_up(struct wm_leaf *l, const struct wm_member *m)
+{
+	if (l && l->interest && l->started && m->role == WM_MEMBER_FULL &&
+	    m->state == WM_MEMBER_ALIVE)
+		wm_interest_up(l->interest);
+}
+
 void wm_leaf_down(struct wm_leaf *l, const struct wm_peer_id *id)
 {
 	if (l && l->interest && l->started)

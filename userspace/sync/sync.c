@@ -156,6 +156,7 @@ static void on_member(void *arg, struct wm_member *m, enum wm_member_event e)
 	case WM_MEMBER_REFUTED:
 		break;
 	}
+	wm_leaf_up(s->leaf, m);
 	wm_seeds_changed(s->seeds);
 }
 
