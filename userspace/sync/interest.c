@@ -41,6 +41,8 @@ struct wm_interest {
 	struct wm_env_timer *tick, *deadline;
 	TAILQ_HEAD(, waiter) waiters;
 	uint64_t patience_ms, silent_ms; /* of a home; when one was silent last */
+	bool armed;			 /* the deadline, */
+	uint64_t armed_ms;		 /* for then */
 	struct wm_interest_stats stats;
 };
 
@@ -122,18 +124,6 @@ static void answer(struct wm_interest *i, struct waiter *w, int code)
 	free(w);
 }
 
-static void on_deadline(void *arg)
-{
-	struct wm_interest *i = arg;
-	uint64_t now = now_ms(i);
-	struct waiter *w;
-
-	while ((w = TAILQ_FIRST(&i->waiters)) && w->until_ms <= now)
-		answer(i, w, WM_E_BUSY);
-	if (w)
-		wm_env_timer_arm(i->deadline, w->until_ms - now);
-}
-
 static struct waiter *first_due(const struct wm_interest *i)
 {
 	struct waiter *w;
@@ -145,6 +135,14 @@ static struct waiter *first_due(const struct wm_interest *i)
 }
 
 /* Who is told may cancel others, or ask anew. */
+static void answer_due(struct wm_interest *i)
+{
+	struct waiter *w;
+
+	while ((w = first_due(i)))
+		answer(i, w, w->code);
+}
+
 static void release(struct wm_interest *i, const struct topic *t, int code)
 {
 	struct waiter *w;
@@ -155,8 +153,37 @@ static void release(struct wm_interest *i, const struct topic *t, int code)
 			w->code = code;
 		}
 	}
-	while ((w = first_due(i)))
-		answer(i, w, w->code);
+	answer_due(i);
+}
+
+/* Not where it is to fire earlier: it arms itself for who is left. */
+static void arm_deadline(struct wm_interest *i, uint64_t until_ms)
+{
+	uint64_t now = now_ms(i);
+
+	if (i->armed && i->armed_ms <= until_ms)
+		return;
+	i->armed = true;
+	i->armed_ms = until_ms;
+	wm_env_timer_arm(i->deadline, until_ms > now ? until_ms - now : 0);
+}
+
+static void on_deadline(void *arg)
+{
+	struct wm_interest *i = arg;
+	uint64_t now = now_ms(i);
+	struct waiter *w;
+
+	i->armed = false;
+	TAILQ_FOREACH (w, &i->waiters, entry) {
+		if (w->until_ms <= now && !w->due) {
+			w->due = true;
+			w->code = WM_E_BUSY;
+		}
+	}
+	answer_due(i);
+	TAILQ_FOREACH (w, &i->waiters, entry)
+		arm_deadline(i, w->until_ms);
 }
 
 static int wait_for(struct wm_interest *i, struct topic *t, void (*done)(void *arg, int code),
@@ -173,8 +200,7 @@ static int wait_for(struct wm_interest *i, struct topic *t, void (*done)(void *a
 		return -ENOMEM;
 	*w = (struct waiter){
 		.topic = t, .done = done, .arg = arg, .until_ms = now_ms(i) + WM_INTEREST_WAIT_MS};
-	if (TAILQ_EMPTY(&i->waiters))
-		wm_env_timer_arm(i->deadline, WM_INTEREST_WAIT_MS);
+	arm_deadline(i, w->until_ms);
 	TAILQ_INSERT_TAIL(&i->waiters, w, entry);
 	i->stats.waiting++;
 	return 1;
