@@ -188,7 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	begin();
 	each_step(data, size, step);
-	virtual_env_pass(&f.v, 2 * WM_INTEREST_WAIT_MS);
+	virtual_env_pass(&f.v, WM_INTEREST_HOME_MS + WM_INTEREST_WAIT_MS);
 	check(f.done == f.waits);
 	end(&f.leaf);
 	end(&f.full);

@@ -258,5 +258,5 @@ churn_is_everywhere() { # what happened, nodes
 		for i in "$@"; do check "$what: instances on node $i" "$(kept)" "$(passing_at "$i" churn)"; done
 	echo "ok: $what: ${#KEPT[@]} instances, the same everywhere"
 }
-# Does its home answer a leaf? Within a second of its join that may be connecting, and questions end with SERVFAIL.
+# Does its home answer a leaf? As one that is asked first may be slow, and questions wait for 4 s at most.
 leaf_answers() { on "$1" dig +tries=1 +time=5 @127.0.0.1 -p 8600 nobody.service.mesh.internal | grep -q NXDOMAIN; } # node

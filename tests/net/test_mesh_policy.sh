@@ -42,8 +42,7 @@ kill $EVENTS
 
 # --- a leaf has it with the service -----------------------------------------------------------------------------
 check "a leaf has none that nobody asked for" "[]" "$(api_of 3 /v1/waymark/policies)"
-until_ok 20 leaf_answers 3 || fail "the leaf's home does not answer it"
-check "the first question" 10.77.0.1 "$(ask_of 3 web.service.mesh.internal)"
+check "the first question, which nothing was asked before" 10.77.0.1 "$(ask_of 3 web.service.mesh.internal)"
 until_ok 10 panic_is web 21 3 || fail "the leaf has no policy of web"
 policy_on 1 web '{"panic_threshold": 22}' >/dev/null
 until_ok 10 panic_is web 22 3 || fail "a change does not come to the leaf"

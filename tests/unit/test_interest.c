@@ -226,6 +226,7 @@ Test(interest, nobody_waits_for_longer_than_the_bound)
 	struct desk d;
 
 	begin(&d, NULL);
+	cr_assert_eq(wm_interest_lookup(d.i, "none", on_done, &d), 0, "its home speaks");
 	d.homes[0].mute = d.homes[1].mute = true;
 	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), 1);
 	(void)virtual_env_pass(&d.v, WM_INTEREST_WAIT_MS - 1);
@@ -240,6 +241,91 @@ Test(interest, nobody_waits_for_longer_than_the_bound)
 	for (unsigned n = 0; n < WM_INTEREST_WAITING_MAX; n++)
 		cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), 1);
 	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), WM_E_LIMIT);
+	end(&d);
+}
+
+/* The first second of a leaf: its home is not there yet, or its stream is being opened. */
+Test(interest, what_is_asked_before_the_home_speaks_waits_for_its_first_word)
+{
+	struct desk d;
+
+	begin(&d, NULL);
+	d.homes[0].dead = d.homes[1].dead = true;
+	wm_interest_down(d.i, &d.homes[0].id);
+	cr_assert_eq(home(&d), -1);
+	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), 1);
+	(void)virtual_env_pass(&d.v, 10 * WM_INTEREST_WAIT_MS);
+	cr_assert_eq(d.called, 0, "it waits for a home");
+	d.homes[0].dead = false;
+	d.homes[0].mute = true;
+	wm_interest_up(d.i);
+	cr_assert_eq(home(&d), 0, "it is chosen at once");
+	(void)virtual_env_pass(&d.v, 5 * WM_INTEREST_WAIT_MS);
+	cr_assert_eq(d.called, 0, "it waits for its answer");
+	d.homes[0].mute = false;
+	arrive(&d.homes[0], "web", 1, true);
+	cr_assert_eq(d.called, 1);
+	cr_assert_eq(d.code, 0);
+	d.homes[0].mute = true;
+	cr_assert_eq(wm_interest_lookup(d.i, "db", on_done, &d), 1);
+	(void)virtual_env_pass(&d.v, WM_INTEREST_WAIT_MS);
+	cr_assert_eq(d.called, 2, "a home that spoke answers soon, or not");
+	cr_assert_eq(d.code, WM_E_BUSY);
+	end(&d);
+}
+
+Test(interest, where_no_home_comes_the_first_questions_alone_wait_for_long)
+{
+	struct desk d;
+
+	begin(&d, NULL);
+	d.homes[0].dead = d.homes[1].dead = true;
+	wm_interest_down(d.i, &d.homes[0].id);
+	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), 1);
+	(void)virtual_env_pass(&d.v, WM_INTEREST_HOME_MS / 2);
+	cr_assert_eq(wm_interest_lookup(d.i, "db", on_done, &d), 1);
+	(void)virtual_env_pass(&d.v, WM_INTEREST_HOME_MS / 2 - 1);
+	cr_assert_eq(d.called, 0);
+	(void)virtual_env_pass(&d.v, 1);
+	cr_assert_eq(d.called, 2, "both: it began with the first");
+	cr_assert_eq(d.code, WM_E_BUSY);
+	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), 1);
+	(void)virtual_env_pass(&d.v, WM_INTEREST_WAIT_MS);
+	cr_assert_eq(d.called, 3, "later ones do not");
+	for (unsigned n = 0; n < WM_INTEREST_WAITING_MAX; n++)
+		cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), 1);
+	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), WM_E_LIMIT);
+	end(&d);
+}
+
+Test(interest, who_waits_as_the_home_is_lost_waits_for_the_next)
+{
+	struct desk d;
+
+	begin(&d, NULL);
+	d.has = "web";
+	cr_assert_eq(wm_interest_lookup(d.i, "none", on_done, &d), 0, "its home speaks");
+	d.homes[0].mute = d.homes[1].mute = true;
+	cr_assert_eq(wm_interest_lookup(d.i, "web", on_done, &d), 1);
+	(void)virtual_env_pass(&d.v, WM_INTEREST_WAIT_MS / 2);
+	wm_interest_down(d.i, &d.homes[0].id); /* its stream broke */
+	(void)virtual_env_pass(&d.v, 5 * WM_INTEREST_WAIT_MS);
+	cr_assert_eq(d.called, 0);
+	arrive(&d.homes[home(&d)], "web", 1, true);
+	cr_assert_eq(d.called, 0, "not while it is mute");
+	d.homes[0].mute = d.homes[1].mute = false;
+	arrive(&d.homes[home(&d)], "web", 1, true);
+	cr_assert_eq(d.called, 1);
+	cr_assert_eq(d.code, 0);
+	/* one that is lost again and again keeps nobody for longer */
+	d.homes[0].mute = d.homes[1].mute = true;
+	cr_assert_eq(wm_interest_lookup(d.i, "db", on_done, &d), 1);
+	for (unsigned n = 0; n < 2 * WM_INTEREST_HOME_MS / WM_INTEREST_WAIT_MS; n++) {
+		wm_interest_down(d.i, &d.homes[home(&d)].id);
+		(void)virtual_env_pass(&d.v, WM_INTEREST_WAIT_MS / 2);
+	}
+	cr_assert_eq(d.called, 2);
+	cr_assert_eq(d.code, WM_E_BUSY);
 	end(&d);
 }
 

@@ -29,7 +29,7 @@ struct waiter {
 	struct topic *topic;
 	void (*done)(void *arg, int code);
 	void *arg;
-	uint64_t until_ms;
+	uint64_t until_ms, last_ms; /* not beyond, whatever becomes of homes */
 	bool due; /* its topic is known, or given up: it is told, unless it leaves before */
 	int code;
 };
@@ -41,8 +41,11 @@ struct wm_interest {
 	struct wm_env_timer *tick, *deadline;
 	TAILQ_HEAD(, waiter) waiters;
 	uint64_t patience_ms, silent_ms; /* of a home; when one was silent last */
-	bool armed;			 /* the deadline, */
-	uint64_t armed_ms;		 /* for then */
+	bool spoke;	   /* the home, since it was chosen and since its stream broke */
+	bool owed;	   /* its first word is waited for, */
+	uint64_t owed_ms;  /* since */
+	bool armed;	   /* the deadline, */
+	uint64_t armed_ms; /* for then */
 	struct wm_interest_stats stats;
 };
 
@@ -101,8 +104,18 @@ static int add(struct wm_interest *i, const char *name, bool glob, struct topic 
 	return 0;
 }
 
+/* Somebody asks, and the home has not said anything yet. */
+static void owe(struct wm_interest *i)
+{
+	if (i->spoke || i->owed)
+		return;
+	i->owed = true;
+	i->owed_ms = now_ms(i);
+}
+
 static void subscribe(struct wm_interest *i, struct topic *t)
 {
+	owe(i);
 	t->number = 0;
 	t->asked_ms = 0;
 	if (wm_peer_id_none(&i->home))
@@ -186,9 +199,29 @@ static void on_deadline(void *arg)
 		arm_deadline(i, w->until_ms);
 }
 
+/* Until when the home's first word is waited for; 0: it is not. */
+static uint64_t owed_until(const struct wm_interest *i)
+{
+	return i->owed ? i->owed_ms + WM_INTEREST_HOME_MS : 0;
+}
+
+/* Who waits as the home is lost, or as one is found, waits for its first word. The deadline fires
+ * too early then, which does no harm. */
+static void wait_longer(struct wm_interest *i)
+{
+	uint64_t until = owed_until(i);
+	struct waiter *w;
+
+	TAILQ_FOREACH (w, &i->waiters, entry) {
+		if (until > w->until_ms)
+			w->until_ms = until < w->last_ms ? until : w->last_ms;
+	}
+}
+
 static int wait_for(struct wm_interest *i, struct topic *t, void (*done)(void *arg, int code),
 		    void *arg)
 {
+	uint64_t now = now_ms(i), until = owed_until(i);
 	struct waiter *w;
 
 	if (i->stats.waiting >= WM_INTEREST_WAITING_MAX) {
@@ -198,9 +231,14 @@ static int wait_for(struct wm_interest *i, struct topic *t, void (*done)(void *a
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return -ENOMEM;
-	*w = (struct waiter){
-		.topic = t, .done = done, .arg = arg, .until_ms = now_ms(i) + WM_INTEREST_WAIT_MS};
-	arm_deadline(i, w->until_ms);
+	if (until < now + WM_INTEREST_WAIT_MS)
+		until = now + WM_INTEREST_WAIT_MS;
+	*w = (struct waiter){.topic = t,
+			     .done = done,
+			     .arg = arg,
+			     .until_ms = until,
+			     .last_ms = now + WM_INTEREST_HOME_MS};
+	arm_deadline(i, until);
 	TAILQ_INSERT_TAIL(&i->waiters, w, entry);
 	i->stats.waiting++;
 	return 1;
@@ -262,16 +300,28 @@ static void choose(struct wm_interest *i, bool anew)
 
 	if (!i->c.home(i->c.arg, &before, &i->home))
 		i->home = (struct wm_peer_id){0};
+	if (!wm_peer_id_same(&before, &i->home))
+		i->spoke = false;
 	if (wm_peer_id_none(&i->home))
 		return;
+	/* its time begins; behind a silent one it does not begin again */
+	if (wm_peer_id_none(&before))
+		i->owed = false;
 	i->stats.moved += !wm_peer_id_same(&before, &i->home);
 	subscribe_all(i, anew || !wm_peer_id_same(&before, &i->home));
+	wait_longer(i);
 }
 
 void wm_interest_down(struct wm_interest *i, const struct wm_peer_id *peer)
 {
-	if (wm_peer_id_same(peer, &i->home))
-		choose(i, true);
+	if (!wm_peer_id_same(peer, &i->home))
+		return;
+	i->spoke = false;
+	choose(i, true);
+	if (TAILQ_EMPTY(&i->waiters))
+		return;
+	owe(i);
+	wait_longer(i);
 }
 
 void wm_interest_up(struct wm_interest *i)
@@ -281,10 +331,14 @@ void wm_interest_up(struct wm_interest *i)
 }
 
 /* --- what comes ------------------------------------------------------------------------------- */
-static struct topic *of_home(const struct wm_interest *i, const struct wm_peer_id *from,
-			     const char *name)
+/* @return of what the home speaks; NULL: of nothing that was asked for, or it is not the home. */
+static struct topic *of_home(struct wm_interest *i, const struct wm_peer_id *from, const char *name)
 {
-	return wm_peer_id_same(from, &i->home) ? find(i, name) : NULL;
+	if (!wm_peer_id_same(from, &i->home))
+		return NULL;
+	i->spoke = true;
+	i->owed = false;
+	return find(i, name);
 }
 
 /* @return false: one is missing before it. */

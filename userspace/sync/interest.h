@@ -12,10 +12,13 @@
 
 #include <stddef.h>
 
-#define WM_INTERESTS_MAX	4096  /* services of a leaf */
-#define WM_INTEREST_GLOBS_MAX	64    /* of the settings */
-#define WM_INTEREST_WAITING_MAX 1024  /* look-ups that wait for an answer */
-#define WM_INTEREST_WAIT_MS	100   /* that one waits */
+#define WM_INTERESTS_MAX	4096 /* services of a leaf */
+#define WM_INTEREST_GLOBS_MAX	64   /* of the settings */
+#define WM_INTEREST_WAITING_MAX 1024 /* look-ups that wait for an answer */
+#define WM_INTEREST_WAIT_MS	100  /* that one waits */
+/* That one waits where the home has yet to say its first word, as there is none or its stream is
+ * being opened, from when that began: DNS clients give up after 5 s. */
+#define WM_INTEREST_HOME_MS	4000
 #define WM_INTEREST_NEGATIVE_MS 5000  /* that there is none is remembered */
 #define WM_INTEREST_RENEW_MS	15000 /* subscriptions are renewed */
 #define WM_INTEREST_SILENT_MS	1000  /* without an answer another home is asked */
