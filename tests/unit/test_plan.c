@@ -298,6 +298,107 @@ Test(plan, a_target_shares_among_its_tiers_as_its_own_policy_says)
 	cr_assert_eq(r.spread.way[0].carries_pct, WM_TIERS_CARRY_PCT);
 }
 
+/* A split of @p service in parts of a hundred: "90 web 10 db". */
+static void split(const char *service, unsigned one, const char *a, unsigned two, const char *b)
+{
+	policy(service);
+	draft.splits[0] = (struct wm_policy_split){one * 100, a, ""};
+	draft.splits[1] = (struct wm_policy_split){two * 100, b, ""};
+	draft.p.splits_count = two ? 2 : 1;
+	keep();
+}
+
+/* "50.00 web, 25.00 db": the targets of a selection. */
+static const char *targets(const char *service)
+{
+	static char text[512];
+	struct wm_selection c;
+
+	cr_assert_eq(wm_selection_make(registry, service, "", false, &c), 0);
+	text[0] = '\0';
+	for (unsigned n = 0; n < c.count; n++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%u.%02u %s",
+			 n ? ", " : "", c.percent[c.tiers[n].target] / 100,
+			 c.percent[c.tiers[n].target] % 100, c.tiers[n].service);
+	if (*c.why)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), ": %s", c.why);
+	wm_selection_done(&c);
+	return text;
+}
+
+/* As a Consul flattens splitters: percents are multiplied. */
+Test(plan, a_target_that_splits_is_its_targets)
+{
+	web();
+	instance("x1", "cache", "eu", "a", "1");
+	instance("y1", "next", "eu", "a", "1");
+	split("db", 50, "db", 50, "cache");
+	split("web", 80, "web", 20, "DB");
+	cr_assert_str_eq(targets("web"), "80.00 web, 10.00 db, 10.00 cache");
+	cr_assert_str_eq(planned("web"), "d1:2 d2:2 w1:1 w2:1 w3:1 x1:4");
+	split("cache", 33, "cache", 67, "next");
+	cr_assert_str_eq(targets("web"), "80.00 web, 10.00 db, 3.30 cache, 6.70 next",
+			 "one behind the other");
+	policy("old")->redirect.service = "cache";
+	keep();
+	split("web", 90, "web", 10, "old");
+	cr_assert_str_eq(targets("web"), "90.00 web, 3.30 cache, 6.70 next", "behind a redirect");
+	split("web", 99, "web", 1, "db");
+	split("db", 99, "db", 1, "cache");
+	cr_assert_str_eq(targets("web"), "99.00 web, 0.99 db, 0.00 cache, 0.01 next",
+			 "what is rounded adds up to the part");
+	policy("web");
+	subset("v1", "Service.Meta.version == \"1\"");
+	draft.splits[0] = (struct wm_policy_split){5000, "", "v1"};
+	draft.splits[1] = (struct wm_policy_split){5000, "cache", "v1"};
+	draft.p.splits_count = 2;
+	keep();
+	cr_assert_str_eq(targets("web"), "50.00 web, 50.00 cache", "a subset splits no further");
+}
+
+Test(plan, splits_in_a_circle_end_where_they_began)
+{
+	web();
+	split("db", 50, "db", 50, "web");
+	split("web", 80, "web", 20, "db");
+	cr_assert_str_eq(targets("web"),
+			 "80.00 web, 10.00 db, 10.00 web: splits of targets lead in a circle, or "
+			 "over more than 8 services: that target is taken whole");
+	split("db", 100, "web", 0, "");
+	split("web", 100, "db", 0, "");
+	cr_assert_str_eq(planned("web"), "w1:1 w2:1 w3:1");
+	cr_assert_str_eq(planned("db"), "d1:1 d2:1");
+}
+
+Test(plan, splits_of_targets_are_bounded)
+{
+	char name[2][16];
+
+	web();
+	for (unsigned n = 0; n < 2 * WM_SELECTION_HOPS_MAX; n++) { /* s0 -> s1 -> s2 ... */
+		snprintf(name[0], sizeof(name[0]), "s%u", n);
+		snprintf(name[1], sizeof(name[1]), "s%u", n + 1);
+		instance(name[0], name[0], "eu", "a", "1");
+		split(name[0], 100, name[1], 0, "");
+	}
+	cr_assert_str_eq(planned("s0"), "s8:1", "eight are followed");
+	cr_assert_str_eq(targets("s9"), "100.00 s16", "which is not there");
+	policy("db");
+	for (unsigned n = 0; n < 5; n++)
+		draft.splits[n] = (struct wm_policy_split){2000, n ? "web" : "db", ""};
+	draft.p.splits_count = 5;
+	keep();
+	policy("s0");
+	for (unsigned n = 0; n < 4; n++)
+		draft.splits[n] = (struct wm_policy_split){2500, n ? "db" : "web", ""};
+	draft.p.splits_count = 4;
+	keep();
+	cr_assert_str_eq(targets("s0"),
+			 "25.00 web, 5.00 db, 5.00 web, 5.00 web, 5.00 web, 5.00 web, 25.00 db, "
+			 "25.00 db: with the splits of its targets it has more than 8: one is "
+			 "taken whole");
+}
+
 Test(plan, a_redirect_within_a_service_is_to_a_region)
 {
 	web();

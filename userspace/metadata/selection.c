@@ -334,12 +334,103 @@ static void follow(const struct wm_registry *r, struct wm_selection *c, const ch
 	*region = at.region;
 }
 
+/* A target of a split, while those that split further are replaced by their own. */
+struct leg {
+	struct place at;
+	uint32_t percent;
+	const char *from[WM_SELECTION_HOPS_MAX]; /* whose splits led here; the last one's it is */
+	unsigned depth;
+};
+struct legs {
+	struct leg leg[WM_POLICY_SPLITS_MAX];
+	unsigned count;
+};
+
+/* Was it split by @p service before? */
+static bool came_from(const struct leg *l, const char *service)
+{
+	for (unsigned n = 0; n < l->depth; n++)
+		if (strcasecmp(l->from[n], service) == 0)
+			return true;
+	return false;
+}
+
+/* The policy by whose split a target is shared further: that of another service, of which no subset
+ * is asked for. NULL: none. */
+static const struct wm_policy *splits_on(struct maker *m, struct leg *l)
+{
+	const struct wm_policy *p;
+	struct place at = l->at;
+	const char *hops[WM_SELECTION_HOPS_MAX];
+	unsigned count = 0;
+
+	if (!redirected(m->r, &at, hops, &count) || *at.subset)
+		return NULL;
+	p = wm_registry_policy(m->r, at.service);
+	if (!p || !p->splits_count || strcasecmp(p->service, l->from[l->depth - 1]) == 0)
+		return NULL;
+	l->at.region = at.region;
+	if (l->depth < WM_SELECTION_HOPS_MAX && !came_from(l, p->service))
+		return p;
+	note(m->c, "splits of targets lead in a circle, or over more than 8 services: that target "
+		   "is taken whole");
+	return NULL;
+}
+
+/* Replace target @p n by those of @p p, which share its part. */
+static void split_on(struct legs *l, unsigned n, const struct wm_policy *p)
+{
+	const struct leg whole = l->leg[n];
+	uint32_t sum = 0, before = 0;
+
+	memmove(&l->leg[n + p->splits_count], &l->leg[n + 1],
+		(l->count - n - 1) * sizeof(l->leg[0]));
+	l->count += p->splits_count - 1;
+	for (uint32_t k = 0; k < p->splits_count; k++) {
+		const struct wm_policy_split *s = &p->splits[k];
+		struct leg *to = &l->leg[n + k];
+		uint32_t until;
+
+		*to = whole;
+		to->from[to->depth++] = p->service;
+		to->at.service = *s->service ? s->service : p->service;
+		to->at.subset = s->subset;
+		sum += s->percent;
+		until = (sum * whole.percent + WM_POLICY_WHOLE / 2) / WM_POLICY_WHOLE;
+		to->percent = until - before; /* so that they add up to the part */
+		before = until;
+	}
+}
+
+/* The targets of a policy with a split. @p region: that is asked for. */
+static void lay_legs(struct maker *m, const struct wm_policy *p, const char *region,
+		     struct legs *ret)
+{
+	*ret = (struct legs){.count = 1};
+	ret->leg[0] = (struct leg){.at = {p->service, "", region}, .percent = WM_POLICY_WHOLE};
+	split_on(ret, 0, p);
+	for (unsigned n = 0; n < ret->count;) {
+		const struct wm_policy *on = splits_on(m, &ret->leg[n]);
+
+		if (on && ret->count + on->splits_count - 1 <= WM_POLICY_SPLITS_MAX) {
+			split_on(ret, n, on);
+			continue;
+		}
+		if (on)
+			note(m->c,
+			     "with the splits of its targets it has more than 8: one is taken "
+			     "whole");
+		n++;
+	}
+}
+
 int wm_selection_make(const struct wm_registry *r, const char *service, const char *subset,
 		      bool only_passing, struct wm_selection *ret)
 {
 	struct maker m = {.r = r, .c = ret, .last = WM_SELECTION_TIERS_MAX};
 	const struct wm_policy *p;
 	const char *region = "";
+	struct legs legs = {.count = 1};
 
 	*ret = (struct wm_selection){
 		.service = service, .subset = subset, .only_passing = only_passing, .nearness = ""};
@@ -351,21 +442,17 @@ int wm_selection_make(const struct wm_registry *r, const char *service, const ch
 	if (ret->loops)
 		return 0;
 	p = ret->policy;
-	if (!p || !p->splits_count || *ret->subset) {
-		ret->targets = 1;
-		ret->percent[0] = WM_POLICY_WHOLE;
-		add_target(&m, (struct place){ret->service, ret->subset, region});
-	}
-	for (uint32_t n = 0; p && !*ret->subset && n < p->splits_count; n++) {
-		const struct wm_policy_split *s = &p->splits[n];
-		unsigned left = p->splits_count - n;
-
+	if (p && p->splits_count && !*ret->subset)
+		lay_legs(&m, p, region, &legs);
+	else
+		legs.leg[0] = (struct leg){.at = {ret->service, ret->subset, region},
+					   .percent = WM_POLICY_WHOLE};
+	ret->targets = legs.count;
+	for (unsigned n = 0; n < legs.count; n++) {
 		m.target = n;
-		m.last = ret->count + (WM_SELECTION_TIERS_MAX - ret->count) / left;
-		ret->targets = n + 1;
-		ret->percent[n] = s->percent;
-		add_target(&m, (struct place){*s->service ? s->service : ret->service, s->subset,
-					      region});
+		m.last = ret->count + (WM_SELECTION_TIERS_MAX - ret->count) / (legs.count - n);
+		ret->percent[n] = legs.leg[n].percent;
+		add_target(&m, legs.leg[n].at);
 	}
 	if (m.err)
 		wm_selection_done(ret);
