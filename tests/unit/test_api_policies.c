@@ -355,6 +355,38 @@ Test(api_policies, redirects_in_a_circle_are_warned_of)
 	cr_expect(!strstr(one.body, "nobody is chosen"), "its own of a region: %s", one.body);
 }
 
+/* There the target is taken whole, which its writer may not want. */
+Test(api_policies, splits_in_a_circle_are_warned_of)
+{
+	static const char warned[] = "there it is taken whole";
+
+	must_put("/v1/agent/service/register", "{\"ID\":\"a\",\"Name\":\"a\",\"Port\":80}");
+	must_put("/v1/agent/service/register", "{\"ID\":\"b\",\"Name\":\"b\",\"Port\":80}");
+	must_put("/v1/agent/service/register", "{\"ID\":\"c\",\"Name\":\"c\",\"Port\":80}");
+	cr_assert_eq(
+		put(P "/a", "{\"split\":[{\"percent\":90},{\"percent\":10,\"service\":\"b\"}]}"),
+		200);
+	cr_expect(!strstr(one.body, warned), "its own is no circle: %s", one.body);
+	cr_assert_eq(put(P "/b", "{\"redirect\":{\"service\":\"c\"}}"), 200);
+	cr_expect(!strstr(one.body, warned), "%s", one.body);
+	cr_assert_eq(
+		put(P "/c", "{\"split\":[{\"percent\":50},{\"percent\":50,\"service\":\"A\"}]}"),
+		200);
+	cr_expect_str_eq(one.body,
+			 "{\"warnings\":[\"split: it leads back here, by \\\"a\\\": there it "
+			 "is taken whole\"]}");
+	cr_assert_eq(
+		put(P "/a", "{\"split\":[{\"percent\":90},{\"percent\":10,\"service\":\"b\"}]}"),
+		200);
+	cr_expect(strstr(one.body, "by \\\"c\\\": there it is taken whole"), "%s", one.body);
+	body_is(P "/a/explain", "\"notes\":[\"splits of targets lead in a circle, or over more ");
+	cr_assert_eq(put(P "/b", "{\"redirect\":{\"service\":\"c\",\"subset\":\"v1\"}}"), 200);
+	cr_assert_eq(
+		put(P "/a", "{\"split\":[{\"percent\":90},{\"percent\":10,\"service\":\"b\"}]}"),
+		200);
+	cr_expect(!strstr(one.body, warned), "a subset is not split further: %s", one.body);
+}
+
 Test(api_policies, nearest_to_nowhere_is_warned_of)
 {
 	struct wm_node *n;

@@ -246,6 +246,55 @@ static void warn_circle(struct wm_json *j, const struct wm_registry *r, const st
 	}
 }
 
+#define SPLITS_SEEN_MAX 64 /* services that are looked at for a circle of splits */
+
+/* The policy that decides for who is sent to @p service, once @p p is written. NULL: none. */
+static const struct wm_policy *decides(const struct wm_registry *r, const struct wm_policy *p,
+				       const char *service)
+{
+	const struct wm_policy *at = NULL;
+
+	for (unsigned hops = 0; *service && hops <= WM_SELECTION_HOPS_MAX; hops++) {
+		at = strcasecmp(service, p->service) == 0 ? p : wm_registry_policy(r, service);
+		if (at && *at->redirect.subset)
+			return NULL; /* a subset is not split further */
+		service = at ? at->redirect.service : "";
+	}
+	return at;
+}
+
+/* Do its targets split on, and one of those back to it? */
+static void warn_split_circle(struct wm_json *j, const struct wm_registry *r,
+			      const struct wm_policy *p)
+{
+	const struct wm_policy *seen[SPLITS_SEEN_MAX] = {p}, *to;
+	unsigned count = 1;
+	char text[256];
+
+	for (unsigned n = 0; n < count; n++) {
+		for (uint32_t k = 0; k < seen[n]->splits_count; k++) {
+			const struct wm_policy_split *s = &seen[n]->splits[k];
+			bool known = false;
+
+			to = *s->subset ? NULL : decides(r, p, s->service);
+			if (!to || to == seen[n])
+				continue;
+			if (to == p) {
+				snprintf(text, sizeof(text),
+					 "split: it leads back here, by \"%.64s\": there it is "
+					 "taken whole",
+					 seen[n]->service);
+				wm_json_string(j, text);
+				return;
+			}
+			for (unsigned i = 0; i < count; i++)
+				known |= seen[i] == to;
+			if (!known && count < SPLITS_SEEN_MAX)
+				seen[count++] = to;
+		}
+	}
+}
+
 static void warn_targets(struct wm_json *j, const struct wm_registry *r, const struct wm_policy *p)
 {
 	char field[32];
@@ -302,6 +351,7 @@ char *wm_policy_warnings(const struct wm_api *a, struct wm_subsets *s, const str
 	warn_service(&j, r, "service", p->service);
 	warn_service(&j, r, "redirect", p->redirect.service);
 	warn_circle(&j, r, p);
+	warn_split_circle(&j, r, p);
 	for (uint32_t n = 0; n < p->splits_count; n++)
 		warn_service(&j, r, "split", p->splits[n].service);
 	for (uint32_t n = 0; n < p->failover_count; n++)
