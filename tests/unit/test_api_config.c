@@ -235,6 +235,9 @@ Test(api_config, what_has_no_meaning_is_refused_by_name)
 		 "\"ring_hash\"}}",
 		 "LoadBalancer.Policy: \"ring_hash\" is not allowed: random, round_robin, "
 		 "least_request, maglev"},
+		{"{\"Kind\":\"service-resolver\",\"Name\":\"w\",\"LoadBalancer\":{"
+		 "\"RingHashConfig\":{\"MinimumRingSize\":64},\"Policy\":\"ring_hash\"}}",
+		 "LoadBalancer.Policy: \"ring_hash\" is not allowed: "},
 		{"{\"Kind\":\"service-resolver\",\"Name\":\"w\",\"LoadBalancer\":{\"HashPolicies\":"
 		 "[{\"Field\":\"header\"}]}}",
 		 "LoadBalancer.HashPolicies[0].Field is not supported: it is for a proxy, and "
@@ -268,4 +271,44 @@ Test(api_config, what_has_no_meaning_is_refused_by_name)
 		"\"\",\"MeshGateway\":{},\"Expose\":{\"Checks\":false,\"Paths\":[]},"
 		"\"LocalConnectTimeoutMs\":0,\"Meta\":null}");
 	written("{\"Kind\":\"service-resolver\",\"Name\":\"w\",\"ConnectTimeout\":\"0s\"}");
+}
+
+/* What is of one way to choose is refused beside another, in a Consul's words. */
+Test(api_config, what_is_of_another_balancer_is_refused_by_name)
+{
+	static const struct {
+		const char *balancer, *text;
+	} all[] = {
+		{"{\"Policy\":\"maglev\",\"LeastRequestConfig\":{\"ChoiceCount\":2}}",
+		 "Bad LoadBalancer configuration. LeastRequestConfig specified for incompatible "
+		 "load balancing policy \"maglev\""},
+		{"{\"least_request_config\":{},\"Policy\":\"random\"}",
+		 "Bad LoadBalancer configuration. LeastRequestConfig specified for incompatible "
+		 "load balancing policy \"random\""},
+		{"{\"LeastRequestConfig\":{\"ChoiceCount\":2}}",
+		 "Bad LoadBalancer configuration. LeastRequestConfig specified for incompatible "
+		 "load balancing policy \"\""},
+		{"{\"RingHashConfig\":{\"MinimumRingSize\":64},\"Policy\":\"least_request\"}",
+		 "Bad LoadBalancer configuration. RingHashConfig specified for incompatible load "
+		 "balancing policy \"least_request\""},
+		{"{\"RingHashConfig\":{},\"Policy\":\"maglev\"}",
+		 "Bad LoadBalancer configuration. RingHashConfig specified for incompatible load "
+		 "balancing policy \"maglev\""},
+		{"{\"HashPolicies\":[{\"SourceIP\":true}],\"Policy\":\"round_robin\"}",
+		 "Bad LoadBalancer configuration: HashPolicies specified for non-hash-based "
+		 "Policy: \"round_robin\""},
+	};
+	char body[512];
+
+	for (size_t n = 0; n < sizeof(all) / sizeof(all[0]); n++) {
+		snprintf(body, sizeof(body),
+			 "{\"Kind\":\"service-resolver\",\"Name\":\"w\",\"LoadBalancer\":%s}",
+			 all[n].balancer);
+		cr_expect_eq(put(C, body), 400, "%s: %s", body, one.body);
+		cr_expect_str_eq(one.body, all[n].text);
+	}
+	written("{\"Kind\":\"service-resolver\",\"Name\":\"w\",\"LoadBalancer\":{\"Policy\":"
+		"\"least_request\",\"LeastRequestConfig\":{\"ChoiceCount\":2}}}");
+	written("{\"Kind\":\"service-resolver\",\"Name\":\"w\",\"LoadBalancer\":{\"Policy\":"
+		"\"maglev\",\"LeastRequestConfig\":null,\"RingHashConfig\":null}}");
 }

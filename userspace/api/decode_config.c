@@ -76,6 +76,7 @@ struct entry {
 	const char *datacenter; /* this one's */
 	struct wm_policy_draft *d;
 	enum wm_policy_view view;
+	bool least, ring, hashes; /* what there is of one balancer only was said */
 };
 
 static const struct wm_policy_section *section(const char *name)
@@ -380,7 +381,15 @@ static int nested(struct decoder *d, const struct field *f, json_t *v, const str
 
 static int get_least(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
+	((struct entry *)to)->least = true;
 	return nested(d, f, v, least_fields, WM_ARRAY_LEN(least_fields), to);
+}
+
+/* Of a balancer that is not here: what it says is of no matter. */
+static int get_ring(struct decoder *d, const struct field *f, json_t *v, void *to)
+{
+	((struct entry *)to)->ring = true;
+	return json_is_object(v) ? 0 : wm_dec_wrong(d, f, "an object", v);
 }
 
 struct hash {
@@ -403,6 +412,7 @@ static int get_hashes(struct decoder *d, const struct field *f, json_t *v, void 
 
 	if (!json_is_array(v))
 		return wm_dec_wrong(d, f, "an array of objects", v);
+	en->hashes = json_array_size(v);
 	json_array_foreach(v, i, item)
 	{
 		size_t back = wm_dec_enter(d, f, NULL, i);
@@ -423,12 +433,37 @@ static const struct field balancer_fields[] = {
 	{"Policy", get_balance, 0, 0, 0},
 	{"LeastRequestConfig|least_request_config", get_least, 0, 0, 0},
 	{"HashPolicies|hash_policies", get_hashes, 0, 0, 0},
-	{"RingHashConfig|ring_hash_config", meaningless, 0, 0, 0},
+	{"RingHashConfig|ring_hash_config", get_ring, 0, 0, 0},
 };
+
+/* What is of one way to choose, beside another: in Consul's words. */
+static int judge_balancer(struct decoder *d, const struct entry *en)
+{
+	const uint32_t balance = en->d->p.balance;
+	const char *name = policies[balance] ? policies[balance] : "", *of = NULL;
+
+	if (en->ring)
+		of = "RingHashConfig";
+	else if (en->least && balance != WM_BALANCE_LEAST_CONNECTIONS)
+		of = "LeastRequestConfig";
+	if (of)
+		return wm_err_set(d->e, WM_E_INVALID,
+				  "Bad LoadBalancer configuration. %s specified for incompatible "
+				  "load balancing policy \"%s\"",
+				  of, name);
+	if (en->hashes && balance != WM_BALANCE_MAGLEV)
+		return wm_err_set(d->e, WM_E_INVALID,
+				  "Bad LoadBalancer configuration: HashPolicies specified for "
+				  "non-hash-based Policy: \"%s\"",
+				  name);
+	return 0;
+}
 
 static int get_balancer(struct decoder *d, const struct field *f, json_t *v, void *to)
 {
-	return nested(d, f, v, balancer_fields, WM_ARRAY_LEN(balancer_fields), to);
+	int err = nested(d, f, v, balancer_fields, WM_ARRAY_LEN(balancer_fields), to);
+
+	return err ? err : judge_balancer(d, to);
 }
 
 #define ENTRY(names, member)                                                                       \
