@@ -26,11 +26,13 @@ static int done(const struct ctl *c, const char *did, const char *id)
 	return 0;
 }
 
+/* It is sent as text: behind an octet of 0 the rest would be left out. */
 char *ctl_read_body(const struct ctl *c, const char *file)
 {
 	FILE *f = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
 	char *text = f ? malloc(BODY_MAX + 1) : NULL;
 	size_t len = text ? fread(text, 1, BODY_MAX + 1, f) : 0;
+	bool cut = text && memchr(text, '\0', len);
 
 	if (!f)
 		ctl_fail(c, "%s: %s", file, strerror(errno));
@@ -38,9 +40,11 @@ char *ctl_read_body(const struct ctl *c, const char *file)
 		ctl_fail(c, "%s: cannot be read, or is longer than %u octets", file, BODY_MAX);
 	else if (!len)
 		ctl_fail(c, "%s: is empty", file);
+	else if (cut)
+		ctl_fail(c, "%s: is no text: it has an octet of 0", file);
 	if (f && f != stdin)
 		fclose(f);
-	if (text && len && len <= BODY_MAX) {
+	if (text && len && len <= BODY_MAX && !cut) {
 		text[len] = '\0';
 		return text;
 	}

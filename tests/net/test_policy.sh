@@ -73,6 +73,7 @@ matches "where a port leads" '^note: port 9090 leads to the endpoint admin, whic
 matches "and who keeps whom" '^note: a client, told apart by uid, keeps its instance until 60 s after its last connection$' "$(ctl policy explain web)"
 matches "listed" '^web +select=all balance=weighted when_none=refuse ports=1 affinity=uid$' "$(ctl policy list)"
 matches "its mistakes are told" 'subsets: "v_1" is not allowed' "$(echo '{"subsets": {"v_1": ""}}' | ctl policy set web - 2>&1)"
+matches "what is no text is not cut to what is" 'it has an octet of 0$' "$(printf '{"panic_threshold": 5}\0{}' | ctl policy set web - 2>&1)"
 check "deleted" "deleted web" "$(ctl policy delete web)"
 ctl policy get web 2>/dev/null && fail "it is still there"
 
