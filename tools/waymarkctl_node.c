@@ -164,7 +164,9 @@ static bool is_same(const struct ctl_node *n)
 static void find_owner(struct ctl_node *n)
 {
 	if (n->missing)
-		not_understood(n, "is not there", "write one first");
+		not_understood(n, "is not there",
+			       n->kept ? "dns disable puts back the one before"
+				       : "write one first");
 	else if (n->owner == CTL_NODE_PLAIN)
 		owner_by_text(n);
 	if (n->owner == CTL_NODE_PLAIN && !n->ours && n->servers_count == 1 &&
@@ -172,14 +174,14 @@ static void find_owner(struct ctl_node *n)
 		n->owner = CTL_NODE_RESOLVED;
 }
 
-/* Of ours: the one before, and who wrote it. */
+/* Of ours, also where that was taken away: the one before, and who wrote it. */
 static int look_before(struct ctl_node *n)
 {
 	bool is_link;
 	int r = n->kept ? look_at(n, CTL_NODE_KEPT, &n->before, &is_link) : -ENOENT;
 
-	if (r == -ENOENT)
-		r = wm_buf_puts(&n->before, "") ? 0 : -ENOMEM;
+	if (r == -ENOENT) /* what of it is in ours stays */
+		r = wm_buf_puts(&n->before, n->text.data) ? 0 : -ENOMEM;
 	if (!r && n->kept)
 		find_owner(n);
 	return r;
@@ -211,7 +213,7 @@ int ctl_node_look(const char *root, bool alone, struct ctl_node *ret)
 	ret->kept = !fstatat(ret->root, &CTL_NODE_KEPT[1], &st, AT_SYMLINK_NOFOLLOW);
 	ret->same = ret->kept && is_same(ret);
 	read_servers(ret);
-	if (ret->ours)
+	if (ret->ours || (ret->missing && ret->kept))
 		return look_before(ret);
 	if (!wm_buf_puts(&ret->before, ret->text.data))
 		return -ENOMEM;

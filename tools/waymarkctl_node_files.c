@@ -152,9 +152,12 @@ int ctl_node_remove(int root, const char *path)
 	return sync_folder(root, path);
 }
 
-/* Give /etc/resolv.conf its other name; what had that before loses it. */
+/* Give /etc/resolv.conf its other name; what had that before loses it. Where there is none, an empty
+ * one is the same to a libc. */
 static int keep(const struct ctl_node *n)
 {
+	if (n->missing)
+		return ctl_node_write(n->root, CTL_NODE_KEPT, "");
 	if (n->kept && unlinkat(n->root, below(CTL_NODE_KEPT), 0))
 		return -errno;
 	/* a symbolic link is kept as one */
@@ -164,7 +167,8 @@ static int keep(const struct ctl_node *n)
 
 int ctl_node_take(const struct ctl_node *n, const char *text, const char **ret_path)
 {
-	bool keeps = !n->ours && !n->same;
+	/* of one that was taken away the one before is there already */
+	bool keeps = !n->ours && !n->same && !(n->missing && n->kept);
 	char fresh[PATH_MAX];
 	int r = write_fresh(n->root, CTL_NODE_RESOLV, text, fresh);
 

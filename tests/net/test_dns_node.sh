@@ -242,6 +242,24 @@ enable >/dev/null
 rm "$RC"
 check "where it is gone" "this node's programs ask whom they asked before" "$(disable)"
 check "it comes back" "$WAS" "$(print_of)"
+force() { "$CTL" --force --root "$ROOT" dns enable 2>&1; }
+before 'search corp.example
+nameserver 127.0.0.11'
+enable >/dev/null
+rm "$RC"
+matches "taken away: what to do is said" "is not there: dns disable puts back the one before" "$(enable)"
+check "or with --force it is written again" "nameserver 127.0.0.1|search corp.example" "$(force >/dev/null; grep -v '^#' "$RC" | paste -sd '|')"
+disable >/dev/null
+check "and what was before is not lost" "$WAS" "$(print_of)"
+enable >/dev/null
+rm "$RC.waymark"
+check "the one before is taken away: what was taken over from it stays" "nameserver 127.0.0.1|nameserver 127.0.0.1|search corp.example" \
+	"$(enable 127.0.0.1 127.0.0.1 >/dev/null; grep -v '^#' "$RC" | paste -sd '|')"
+matches "and it is said that it is gone" "/etc/resolv.conf.waymark is gone: write /etc/resolv.conf yourself" "$(disable)"
+rm "$RC"
+check "there was none: an empty one is the one before" "nameserver 127.0.0.1 0" "$(force >/dev/null; grep -v '^#' "$RC") $(stat -c %s "$RC.waymark")"
+disable >/dev/null
+check "and is there then" "0 resolv.conf" "$(stat -c %s "$RC") $(ls "$ROOT/etc")"
 
 # --- two at once: what was there is not lost between them
 before 'nameserver 127.0.0.11'
