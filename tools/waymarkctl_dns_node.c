@@ -158,7 +158,8 @@ static int failed(const struct enabling *e, const char *path, int r)
 	return ctl_fail(e->c, "%s: %s%s", path, wm_err_str(r),
 			r == -EBUSY || r == -EXDEV
 				? "; a container's is its runtime's to name: --dns there"
-				: "");
+			: r == -EPERM ? "; is it immutable (lsattr)?"
+				      : "");
 }
 
 static int enable_plain(struct enabling *e, bool *changed)
@@ -390,6 +391,8 @@ static int restore(const struct enabling *e, bool *changed)
 						      "--force: put back the one before");
 	*changed |= n->ours || (n->kept && !n->same);
 	r = n->kept ? ctl_node_restore(n) : 0;
+	ctl_node_sweep(n->root, CTL_NODE_KEPT);
+	ctl_node_sweep(n->root, CTL_NODE_RESOLV);
 	return r ? failed(e, CTL_NODE_RESOLV, r) : 0;
 }
 
@@ -409,6 +412,7 @@ static int take_away(const struct enabling *e, const char *path, const char *uni
 	} else if (r) {
 		r = failed(e, path, r);
 	}
+	ctl_node_sweep(e->node.root, path);
 	wm_buf_done(&d.text);
 	return r;
 }

@@ -58,6 +58,8 @@ bool ctl_node_sealed(const char *text, bool *edited);
 int ctl_node_write(int root, const char *path, const char *text);
 /** Remove it, on disk. @return 0, also where it is not there; negative errno. */
 int ctl_node_remove(int root, const char *path);
+/** Remove what a command that was killed left of a new one. */
+void ctl_node_sweep(int root, const char *path);
 /** Make @p text /etc/resolv.conf. One that is not ours gets its other name before that, and after
  *  the new one is on disk, so that a full disk leaves all as it was. @return 0, -errno, with the
  *  path that it is about. */

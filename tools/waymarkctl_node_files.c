@@ -152,17 +152,35 @@ int ctl_node_remove(int root, const char *path)
 	return sync_folder(root, path);
 }
 
-/* Give /etc/resolv.conf its other name; what had that before loses it. Where there is none, an empty
- * one is the same to a libc. */
+void ctl_node_sweep(int root, const char *path)
+{
+	char fresh[PATH_MAX];
+
+	snprintf(fresh, sizeof(fresh), "%s" SUFFIX, below(path));
+	unlinkat(root, fresh, 0);
+}
+
+/* --- /etc/resolv.conf ------------------------------------------------------------------------- */
+/* Give /etc/resolv.conf its other name; what had that before loses it then, and no sooner. Where
+ * there is none, an empty one is the same to a libc. */
 static int keep(const struct ctl_node *n)
 {
+	char second[PATH_MAX];
+
 	if (n->missing)
 		return ctl_node_write(n->root, CTL_NODE_KEPT, "");
-	if (n->kept && unlinkat(n->root, below(CTL_NODE_KEPT), 0))
-		return -errno;
+	ctl_node_sweep(n->root, CTL_NODE_KEPT);
+	snprintf(second, sizeof(second), "%s" SUFFIX, below(CTL_NODE_KEPT));
 	/* a symbolic link is kept as one */
-	return linkat(n->root, below(CTL_NODE_RESOLV), n->root, below(CTL_NODE_KEPT), 0) ? -errno
-											 : 0;
+	if (linkat(n->root, below(CTL_NODE_RESOLV), n->root, second, 0))
+		return -errno;
+	if (renameat(n->root, second, n->root, below(CTL_NODE_KEPT))) {
+		int r = -errno;
+
+		ctl_node_sweep(n->root, CTL_NODE_KEPT);
+		return r;
+	}
+	return 0;
 }
 
 int ctl_node_take(const struct ctl_node *n, const char *text, const char **ret_path)
