@@ -224,7 +224,8 @@ static void put_resolved(const struct enabling *e, struct wm_buf *b)
 	wm_buf_putc(b, '\n');
 }
 
-static int reload(const struct enabling *e, const char *unit)
+/* The program of @p unit reads its configuration again, of which @p path is, or was, a file. */
+static int reload(const struct enabling *e, const char *path, const char *unit)
 {
 	int r = ctl_node_reload(&e->node, unit);
 
@@ -235,6 +236,7 @@ static int reload(const struct enabling *e, const char *unit)
 				unit);
 	if (r && !e->c->json)
 		printf("then: systemctl try-reload-or-restart %s\n", unit);
+	ctl_node_end_aside(e->node.root, path);
 	return 0;
 }
 
@@ -266,7 +268,7 @@ static int enable_resolved(struct enabling *e, bool *changed)
 	wm_buf_done(&b);
 	wm_buf_done(&d.text);
 	/* also where nothing changed: who was killed before it did not get here */
-	return r ? r : reload(e, "systemd-resolved.service");
+	return r ? r : reload(e, CTL_NODE_RESOLVED_FILE, "systemd-resolved.service");
 }
 
 /* --- and of NetworkManager -------------------------------------------------------------------- */
@@ -296,13 +298,13 @@ static int enable_network_manager(struct enabling *e, bool *changed)
 	wm_buf_done(&d.text);
 	/* it must have let go of the file before that is another */
 	if (!r)
-		r = reload(e, "NetworkManager.service");
+		r = reload(e, CTL_NODE_MANAGER_FILE, "NetworkManager.service");
 	if (r)
 		return r;
 	r = enable_plain(e, changed);
 	if (r && !d.there) { /* then it goes on with the file */
 		(void)ctl_node_remove(e->node.root, d.path);
-		(void)reload(e, "NetworkManager.service");
+		(void)reload(e, d.path, "NetworkManager.service");
 	}
 	return r;
 }
@@ -405,15 +407,19 @@ static int take_away(const struct enabling *e, const char *path, const char *uni
 	if (!r && there) {
 		r = check_dropin(e, &d);
 		if (!r) {
-			*changed = true;
-			r = ctl_node_remove(e->node.root, path);
-			r = r ? failed(e, path, r) : reload(e, unit);
+			r = ctl_node_set_aside(e->node.root, path);
+			r = r ? failed(e, path, r) : 0;
 		}
 	} else if (r) {
 		r = failed(e, path, r);
 	}
-	ctl_node_sweep(e->node.root, path);
 	wm_buf_done(&d.text);
+	/* also where one that was killed took it away */
+	if (!r && ctl_node_is_aside(e->node.root, path)) {
+		*changed = true;
+		r = reload(e, path, unit);
+	}
+	ctl_node_sweep(e->node.root, path);
 	return r;
 }
 

@@ -60,6 +60,11 @@ int ctl_node_write(int root, const char *path, const char *text);
 int ctl_node_remove(int root, const char *path);
 /** Remove what a command that was killed left of a new one. */
 void ctl_node_sweep(int root, const char *path);
+/** Give a file a name by which no program reads it. That stays until the program has forgotten it,
+ *  and is known to who comes after a command that was killed meanwhile. @return 0, -errno. */
+int ctl_node_set_aside(int root, const char *path);
+bool ctl_node_is_aside(int root, const char *path);
+void ctl_node_end_aside(int root, const char *path);
 /** Make @p text /etc/resolv.conf. One that is not ours gets its other name before that, and after
  *  the new one is on disk, so that a full disk leaves all as it was. @return 0, -errno, with the
  *  path that it is about. */

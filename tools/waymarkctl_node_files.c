@@ -17,6 +17,7 @@
 #define SEAL_HEAD "# waymarkctl dns enable wrote this ("
 #define SEAL_TAIL "); waymarkctl dns disable takes it back\n"
 #define SUFFIX	  ".waymark-new" /* of a file that is not whole yet */
+#define ASIDE	  ".waymark-old" /* of one that its program may still go by */
 
 /* Paths are as the node has them: from its root. */
 static const char *below(const char *path)
@@ -158,6 +159,36 @@ void ctl_node_sweep(int root, const char *path)
 
 	snprintf(fresh, sizeof(fresh), "%s" SUFFIX, below(path));
 	unlinkat(root, fresh, 0);
+}
+
+/* --- what its program may still go by --------------------------------------------------------- */
+static const char *aside_of(const char *path, char ret[PATH_MAX])
+{
+	snprintf(ret, PATH_MAX, "%s" ASIDE, below(path));
+	return ret;
+}
+
+int ctl_node_set_aside(int root, const char *path)
+{
+	char aside[PATH_MAX];
+
+	if (renameat(root, below(path), root, aside_of(path, aside)))
+		return -errno;
+	return sync_folder(root, path);
+}
+
+bool ctl_node_is_aside(int root, const char *path)
+{
+	char aside[PATH_MAX];
+
+	return !faccessat(root, aside_of(path, aside), F_OK, AT_SYMLINK_NOFOLLOW);
+}
+
+void ctl_node_end_aside(int root, const char *path)
+{
+	char aside[PATH_MAX];
+
+	unlinkat(root, aside_of(path, aside), 0);
 }
 
 /* --- /etc/resolv.conf ------------------------------------------------------------------------- */

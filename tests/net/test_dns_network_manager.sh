@@ -32,7 +32,8 @@ printf '0123456789abcdef0123456789abcdef\n' >"$NODE/etc/machine-id"
 cp "$MANAGER/etc/NetworkManager/NetworkManager.conf" "$NODE/etc/NetworkManager/" # as Debian has it
 printf 'nameserver 192.0.2.53\n' >"$RC"
 {
-	printf '#!/bin/sh\n[ "$*" = "try-reload-or-restart NetworkManager.service" ] || exit 1\nexec '
+	printf '#!/bin/sh\n[ "$*" = "try-reload-or-restart NetworkManager.service" ] || exit 1\n'
+	printf 'ls /etc/NetworkManager/conf.d | grep "conf$" >"%s/read"\n[ ! -e "%s/breaks" ] || exit 1\nexec ' "$TMP" "$TMP"
 	sed -n 's/^ExecReload=//p' "$MANAGER"/lib/systemd/system/NetworkManager.service
 } >"$TMP/bin/systemctl"
 chmod +x "$TMP/bin/systemctl"
@@ -135,4 +136,45 @@ check "disable" "this node's programs ask whom they asked before" "$(node disabl
 until_ok 20 names "$RC" 198.18.1.1 || fail "NetworkManager writes it again: $(cat "$RC"; tail -5 "$TMP/manager.log")"
 check "names of others" 192.0.2.12 "$(found a.example)"
 check "nothing is left" "resolv.conf" "$(cd "$NODE/etc" && echo resolv.conf*)"
+
+# --- killed at any of its calls, or NetworkManager reads nothing: who comes after makes it read what is there
+read_last() { cat "$TMP/read"; } # files of its configuration when it read them last
+check "enable" "this node's programs ask the agent" "$(node enable)"
+check "it has read of us" 90-waymark.conf "$(read_last)"
+touch "$TMP/breaks"
+matches "it cannot be told that all is as before" "try-reload-or-restart NetworkManager.service failed: it has not read" "$(node disable)"
+matches "nor again" "try-reload-or-restart NetworkManager.service failed: it has not read" "$(node disable)"
+rm "$TMP/breaks" "$TMP/read"
+check "then it is" "this node's programs ask whom they asked before" "$(node disable)"
+check "and reads that" "" "$(read_last)"
+check "which is said no more" "this node's programs ask whom they asked before: it was not enabled" "$(node disable)"
+check "nothing is left" "" "$(ls "$NODE/etc/NetworkManager/conf.d")"
+if command -v strace >/dev/null; then
+	killed() { # call, which of them, command: does it go that far?
+		{
+			within env ASAN_OPTIONS=detect_leaks=0 "PATH=$TMP/bin:$PATH" strace -qq -o /dev/null -e "trace=$1" \
+				-e "inject=$1:signal=KILL:when=$2" "$PWD/$CTL" dns "$3"
+			[ $? -gt 128 ]
+		} >/dev/null 2>&1
+	}
+	kills=0
+	for call in fsync renameat unlinkat wait4; do
+		for n in 1 2 3 4 5 6; do
+			for command in enable disable; do
+				[ $command = enable ] || node enable >/dev/null
+				killed $call $n $command && kills=$((kills + 1))
+				is_found a.example 192.0.2.12 || fail "$command killed at $call $n: names of others: $(found a.example)"
+				node enable >/dev/null || fail "enable behind $command killed at $call $n"
+				[ "$(read_last)" = 90-waymark.conf ] || fail "enable behind $command killed at $call $n: it has read $(read_last)"
+				killed $call $n disable
+				node disable >/dev/null || fail "disable behind $command killed at $call $n"
+				[ -z "$(read_last)$(ls "$NODE/etc/NetworkManager/conf.d")" ] ||
+					fail "disable behind $command killed at $call $n: it has read $(read_last), of $(ls "$NODE/etc/NetworkManager/conf.d")"
+			done
+			killed $call $n enable || break
+			node disable >/dev/null
+		done
+	done
+	[ $kills -ge 10 ] || fail "it was killed $kills times"
+fi
 done_testing
