@@ -79,12 +79,12 @@ struct wm_upstream {
 	struct wm_upstream_routes routes; /* of settings, and of resolv.conf */
 	char source[WM_UPSTREAM_SOURCE];
 	struct wm_timer *look, *late;
-	int64_t ahead_ms;      /* wm_clock_set_back() */
 	struct wm_timer *keys; /* NULL: none are followed */
 	char keys_domain[WM_DNS_TEXT_MAX];
 	char *trusted; /* keys that are followed, as resolvers that read them were told */
 	struct timespec trusted_at; /* when their file was written */
 	struct wm_upstream_aside aside;
+	struct wm_upstream_clock clock;
 	struct wm_dns_clients *clients;
 	TAILQ_HEAD(open, wm_upstream_question) open;
 	SLIST_HEAD(, retired) retired;
@@ -281,11 +281,13 @@ static void on_look(void *arg)
 	struct wm_upstream *u = arg;
 
 	sweep_retired(u, false);
+	if (u->c.validate)
+		wm_upstream_clock_look(&u->clock);
 	if (u->c.mode == WM_UPSTREAM_RESOLV_CONF)
 		gather(u);
 	plan(u);
 	/* TTLs of libunbound end by the wall clock: what it has would stay for as long as that */
-	if (wm_clock_set_back(&u->ahead_ms))
+	if (wm_upstream_clock_back(&u->clock))
 		(void)wm_upstream_flush(u);
 	look_at_keys(u);
 	wm_timer_tick(u->look, LOOK_MS);
@@ -501,6 +503,7 @@ static void settle(struct wm_upstream_question *q, const struct wm_unbound_answe
 {
 	uint64_t *n = q->u->counters;
 
+	wm_upstream_clock_judge(&q->u->clock, a);
 	if (is_good(q, a)) {
 		if (q->to && !a->at_once)
 			q->u->answered_ms[q->to - q->u->routes.at] = wm_clock_ms();

@@ -169,7 +169,10 @@ static void put_modules(struct wm_buf *b, const struct wm_upstream_config *c)
 		wm_buf_printf(b, "\tdns64-prefix: %s\n", c->dns64_prefix);
 	if (!c->validate)
 		return;
-	if (*c->anchor_path && c->reads_anchors)
+	if (wm_upstream_clock_unset()) /* unbound.conf(5): "for some special applications" */
+		wm_buf_puts(b, "\tval-override-date: \"-1\"\n");
+	/* nor does the time that a key was seen for say anything then */
+	if (*c->anchor_path && (c->reads_anchors || wm_upstream_clock_unset()))
 		put_followed(b, c->anchor_path);
 	else if (*c->anchor_path)
 		wm_buf_printf(b, "\tauto-trust-anchor-file: \"%s\"\n\tadd-holddown: %llu\n",

@@ -89,6 +89,24 @@ int wm_upstream_aside_begin(struct wm_upstream_aside *a, char path[WM_UPSTREAM_A
 void wm_upstream_aside_keep(const struct wm_upstream_aside *a);
 /** The same, and no more of it. */
 void wm_upstream_aside_end(struct wm_upstream_aside *a);
+/* --- upstream_clock.c: is this node's clock right? --- */
+struct wm_unbound_answer;
+struct wm_upstream_clock {
+	bool unset;	    /* as it was looked at last */
+	bool back;	    /* it was set back since */
+	int64_t ahead_ms;   /* wm_clock_set_back() */
+	uint64_t secure_ms; /* something was validated; 0: never yet */
+	uint64_t said_ms;
+};
+/** Does it say a time that is over for certain? Then no date is looked at. */
+bool wm_upstream_clock_unset(void);
+/** Say so, and when it is over. */
+void wm_upstream_clock_look(struct wm_upstream_clock *c);
+/** Was it set back since the last call, also for less than the time between two? */
+bool wm_upstream_clock_back(struct wm_upstream_clock *c);
+/** An answer came: say what many that failed for their dates may mean. */
+void wm_upstream_clock_judge(struct wm_upstream_clock *c, const struct wm_unbound_answer *a);
+
 
 /* --- upstream_pace.c: how long servers take, and what may be asked twice --- */
 #define WM_UPSTREAM_PACE_PLACES 64 /* sixteen octaves from 128 us on: eight seconds */
@@ -132,6 +150,7 @@ struct wm_unbound_answer {
 	size_t len;
 	bool secure, bogus; /* validated; validation failed */
 	bool at_once;	    /* it was there: nobody was asked */
+	const char *why;    /* bogus: libunbound's words; borrowed for the callback. NULL: none */
 	bool second;	    /* another server had it before the one that was asked first */
 };
 typedef void (*wm_unbound_fn)(void *arg, const struct wm_unbound_answer *a);

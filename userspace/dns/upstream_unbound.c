@@ -97,9 +97,9 @@ static void on_answer(void *arg, int rcode, void *packet, int len, int sec, char
 				      .len = len > 0 ? (size_t)len : 0,
 				      .bogus = sec == 1,
 				      .secure = sec == 2,
-				      .at_once = k->asking};
+				      .at_once = k->asking,
+				      .why = why};
 
-	(void)why;
 	LIST_REMOVE(k, entry);
 	k->u->busy--;
 	if (k->fn)

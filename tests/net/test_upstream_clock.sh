@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A node with a wrong clock cannot validate: names are found as soon as they can be, and what is wrong is said.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/net/upstream.sh
+. tests/net/upstream.sh
+command -v ldns-signzone >/dev/null || {
+	echo "skipped: ldns-signzone is not installed (make deps-test)"
+	exit 77
+}
+STEP=$PWD/build/release/tests/step_clock.so
+[ -e "$STEP" ] || {
+	echo "skipped: step_clock.so is not there (make FLAVOUR=release $STEP)"
+	exit 77
+}
+mkdir "$TMP/nsd"
+KEY=$(
+	cd "$TMP/nsd" || exit 1
+	key=$(ldns-keygen -a ECDSAP256SHA256 -k .)
+	# shellcheck disable=SC2016
+	printf '$TTL 1\n. 1 IN SOA ns. host. 1 3600 600 86400 1\n. 1 IN NS ns.\nns. 1 IN A 127.0.0.22\nwww. 1 IN A 192.0.2.7\n' >root
+	sed -E 's/^\.\s+(IN|[0-9]+\s+IN)/. 1 IN/' "$key.key" >"$key.ttl" && cp "$key.ttl" "$key.key"
+	ldns-signzone -f root.signed root "$key" && sed 's/192\.0\.2\.7/192.0.2.8/' root.signed >root
+	echo "$key"
+)
+grep -h -v '^;' "$TMP/nsd/$KEY.ds" >"$TMP/anchors"
+mv "$TMP/nsd/root.signed" "$TMP/nsd/right"
+mv "$TMP/nsd/root" "$TMP/nsd/forged"
+cp "$TMP/nsd/right" "$TMP/nsd/root"
+serve_zones 127.0.0.22@5353 root
+NSD=$!
+
+options=(--set kernel.enabled=false --set dns.upstream=list --set dns.forward=.=127.0.0.22@5353 --set dns.validate=true
+	--set "dns.trust_anchor=$TMP/anchors" --set dns.serve_stale=0)
+follow=(--set dns.trust_anchor_follow=true --set dns.trust_anchor_hold=3s)
+validated() { dig +tries=1 +time=15 +adflag @127.0.0.1 -p 8600 www. | grep -c 'flags:.* ad[ ;]'; }
+is_validated() { [ "$(validated)" = 1 ]; }
+fails() { [ "$(status_of www.)" = SERVFAIL ]; }
+signed() { # by whom: right, forged
+	cp "$TMP/nsd/$1" "$TMP/nsd/root"
+	kill -HUP "$NSD"
+}
+said() {
+	fails
+	log_has dns.clock "is this node's clock right"
+}
+log_has() { grep -qE "event=$1 .*$2" "$TMP/agent.log"; }
+YEAR=31557600
+clock() { # seconds that the clock is off
+	echo "$1" >"$TMP/clock.new"
+	mv "$TMP/clock.new" "$TMP/clock"
+}
+stepped() { # agent options
+	STEP_CLOCK=$TMP/clock LD_PRELOAD=$STEP ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0 start_agent "${options[@]}" "$@"
+}
+
+# --- a clock that has lost the time: signatures count, their dates do not, until it is set
+for how in "" follow; do
+	set --
+	[ -z "$how" ] || set -- "${follow[@]}"
+	: >"$TMP/agent.log"
+	clock $((-40 * YEAR))
+	stepped "$@"
+	check "forty years behind${how:+, keys are followed}: names are found" 192.0.2.7 "$(ask www.)"
+	check "and are validated" 1 "$(validated)"
+	log_has dns.clock "years behind: until it is set" || fail "it is said: $(cat "$TMP/agent.log")"
+	signed forged
+	until_ok 20 fails || fail "what is forged is not taken: $(dig @127.0.0.1 -p 8600 www.)"
+	signed right
+	clock 0
+	until_ok 20 log_has dns.clock "is set: dates of signatures count" || fail "it is said that it is set"
+	until_ok 20 is_validated || fail "names are found, and validated: $(dig @127.0.0.1 -p 8600 www.)"
+
+	# --- one that is ahead: nothing can be validated, which is said; and is over when it is right
+	clock $((5 * YEAR))
+	until_ok 20 fails || fail "years ahead: signatures are over"
+	[ -n "$how" ] || until_ok 60 said || fail "what it may be is said: $(cat "$TMP/agent.log")"
+	clock 0
+	until_ok 120 is_validated || fail "the clock is right, and names are found: $(dig @127.0.0.1 -p 8600 www.)"
+	[ -z "$how" ] || matches "the key is followed still" "id = $(sed -E 's/.*\+0*//' <<<"$KEY") .*VALID" "$(cat "$TMP/data/dns-anchors")"
+	stop_agent
+done
+
+done_testing
