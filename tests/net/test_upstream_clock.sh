@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# A node with a wrong clock cannot validate: names are found as soon as they can be, and what is wrong is said.
+# A node with a wrong clock cannot validate, nor one whose keys were all revoked: names are found as soon as they can be,
+# and what is wrong is said.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/net/upstream.sh
@@ -82,4 +83,15 @@ for how in "" follow; do
 	stop_agent
 done
 
+# --- the file of the keys that are followed
+FILE=$TMP/data/dns-anchors
+until_ok 10 grep -q VALID "$FILE" || fail "keys are followed: $(cat "$FILE")"
+cp "$FILE" "$TMP/good"
+# --- all keys of the domain were revoked: it counts as one that nobody signs
+sed 's/;;state=2 \[ *VALID *\]/;;state=4 [ REVOKED ]/' "$TMP/good" >"$FILE"
+start_agent "${options[@]}" "${follow[@]}"
+check "no key is left: names are found" 192.0.2.7 "$(ask www.)"
+check "another resolver begins" 200 "$(operator_code -X DELETE "$API/v1/waymark/dns/cache?name=www.")"
+check "which finds them, too" 192.0.2.7 "$(ask www.)"
+stop_agent
 done_testing

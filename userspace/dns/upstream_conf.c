@@ -156,7 +156,7 @@ static void put_followed(struct wm_buf *b, const char *path)
 bool wm_upstream_followed(struct wm_buf *b, const struct wm_upstream_config *c)
 {
 	put_followed(b, c->anchor_path);
-	return !b->failed;
+	return wm_buf_puts(b, ""); /* where all were revoked, too (RFC 5011 5) */
 }
 
 static void put_modules(struct wm_buf *b, const struct wm_upstream_config *c)
