@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# A node with a wrong clock cannot validate, nor one whose keys were all revoked: names are found as soon as they can be,
-# and what is wrong is said.
+# What a node needs to validate is wrong: its clock, or the file of the keys that it follows. Names are found as soon as
+# they can be, and what is wrong is said.
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/net/upstream.sh
@@ -87,6 +87,45 @@ done
 FILE=$TMP/data/dns-anchors
 until_ok 10 grep -q VALID "$FILE" || fail "keys are followed: $(cat "$FILE")"
 cp "$FILE" "$TMP/good"
+begins_anew() { # what was in the file
+	rm -rf "$FILE.bad"
+	cp -a "$FILE" "$TMP/was" 2>/dev/null
+	: >"$TMP/agent.log"
+	start_agent "${options[@]}" "${follow[@]}"
+	check "$1: names are found" 192.0.2.7 "$(ask www.)"
+	until_ok 20 is_validated || fail "$1: and validated"
+	log_has dns.trust_anchor "begun anew" || fail "$1: it is said"
+	[ -e "$FILE.bad" ] || fail "$1: what was there is kept"
+	stop_agent
+	grep -q VALID "$FILE" || fail "$1: keys are followed again: $(cat "$FILE")"
+}
+: >"$FILE"
+begins_anew "empty"
+head -c 300 /dev/urandom >"$FILE"
+begins_anew "octets of no meaning"
+head -c $(($(wc -c <"$TMP/good") - 130)) "$TMP/good" >"$FILE"
+head -c 130 /dev/zero >>"$FILE"
+begins_anew "its end was not written"
+printf '; nothing\n' >"$FILE"
+begins_anew "no key"
+rm "$FILE"
+mkdir "$FILE"
+begins_anew "a folder"
+rm -rf "$FILE"
+mkdir -p "$FILE/here" "$FILE.bad/there"
+: >"$TMP/agent.log"
+start_agent "${options[@]}" "${follow[@]}"
+check "none can be written: names are found" 192.0.2.7 "$(ask www.)"
+check "and validated, by the keys to begin with" 1 "$(validated)"
+log_has dns.trust_anchor "keys are not followed" || fail "it is said"
+stop_agent
+rm -r "$FILE" "$FILE.bad"
+cp "$TMP/good" "$FILE"
+: >"$TMP/agent.log"
+start_agent "${options[@]}" "${follow[@]}"
+until_ok 20 is_validated || fail "one that is right"
+log_has dns.trust_anchor "begun anew" && fail "it is not begun anew"
+stop_agent
 # --- all keys of the domain were revoked: it counts as one that nobody signs
 sed 's/;;state=2 \[ *VALID *\]/;;state=4 [ REVOKED ]/' "$TMP/good" >"$FILE"
 start_agent "${options[@]}" "${follow[@]}"

@@ -811,9 +811,11 @@ static bool follow_keys(struct wm_upstream *u)
 {
 	int r = wm_upstream_anchors(&u->c);
 
-	if (r)
-		wm_error("dns.trust_anchor", "path=%s text=%s", wm_log_q(u->c.anchor_path),
-			 wm_log_q(wm_err_str(r)));
+	if (r) {
+		wm_error("dns.trust_anchor", "path=%s text=\"%s: keys are not followed\"",
+			 wm_log_q(u->c.anchor_path), wm_err_str(r));
+		*u->c.anchor_path = '\0'; /* libunbound would answer nothing without it */
+	}
 	if (!*u->c.anchor_path)
 		return true;
 	wm_upstream_anchor_domain(&u->c, u->keys_domain);

@@ -3,6 +3,7 @@
  * goes in was checked: addresses, names of letters, digits, '.', '-' and '_', and paths without
  * quotes. */
 #include "upstream_internal.h"
+#include "userspace/base/log.h"
 #include "userspace/base/macros.h"
 #include "userspace/base/prefix.h"
 #include "userspace/base/regular.h"
@@ -12,15 +13,18 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define ANCHORS_MAX 65536 /* octets of keys to begin with */
+#define ANCHORS_MAX 65536  /* octets of keys to begin with */
+#define BESIDE	    ".bad" /* behind the name of a file of keys that is none */
 /* What libunbound writes behind a key that it follows: RFC 5011 4.2. */
+#define WRITTEN	      ";;id:"
+#define ALL_REVOKED   ";;REVOKED"
 #define STATE	      ";;state="
 #define STATE_VALID   '2'
 #define STATE_MISSING '3'
@@ -230,14 +234,48 @@ static bool put_anchors(struct wm_buf *b, const char *path)
 	return fd >= 0 && !n && !b->failed;
 }
 
+/* Of a file that libunbound can read: is there a key to go by, or was one, that its owner took
+ * back? What it has written itself has a state with each. */
+static bool has_key(const char *path)
+{
+	char text[ANCHORS_MAX], *rest = text;
+
+	if (!read_anchors(path, text) || !strstr(text, WRITTEN) || strstr(text, ALL_REVOKED))
+		return true;
+	for (const char *line; (line = strsep(&rest, "\n"));) {
+		const char *state = *line == ';' ? NULL : strstr(line, STATE);
+
+		if (state && state[strlen(STATE)] >= STATE_VALID)
+			return true;
+	}
+	return false;
+}
+
+/* With a file that was written half, or by another hand, libunbound answers nothing at all.
+ * @return 0: it is as it should be, or none is wanted; else it is to be begun. */
+static int keep_anchors(const char *path)
+{
+	char beside[WM_UPSTREAM_ANCHOR_PATH + sizeof(BESIDE)];
+	int r = *path ? wm_upstream_file("auto-trust-anchor-file", path) : 0;
+
+	if (r == -ENOENT || (!r && (!*path || has_key(path))))
+		return r;
+	snprintf(beside, sizeof(beside), "%s" BESIDE, path);
+	(void)rename(path, beside); /* else it is written over, if that can be done */
+	wm_error("dns.trust_anchor", "path=%s text=%s", wm_log_q(path),
+		 wm_log_q("it holds no keys that can be read: it is begun anew, by the keys of "
+			  "dns.trust_anchor, and what was there is beside it, as " BESIDE));
+	return -EBADMSG;
+}
+
 int wm_upstream_anchors(const struct wm_upstream_config *c)
 {
-	struct stat st;
 	struct wm_buf b;
-	int r = -EIO;
+	int r = keep_anchors(c->anchor_path);
 
-	if (!*c->anchor_path || (!stat(c->anchor_path, &st) && st.st_size))
+	if (!r)
 		return 0;
+	r = -EIO;
 	wm_buf_init(&b, ANCHORS_MAX);
 	if (put_anchors(&b, c->trust_anchor))
 		r = wm_file_replace(c->anchor_path, b.data, b.len, WM_REPLACE_SYNC);

@@ -58,8 +58,7 @@ const char *wm_upstream_relays_why(const struct wm_upstream_relays *all,
 bool wm_upstream_conf(struct wm_buf *b, const struct wm_upstream_config *c,
 		      const struct wm_upstream_routes *routes);
 /** Where keys are followed, begin their file, which libunbound writes from then on, unless it is
- * there.
- *  @return 0, negative errno. */
+ *  there and can be read. Blocks on the disk. @return 0, negative errno: there is none. */
 int wm_upstream_anchors(const struct wm_upstream_config *c);
 /** Those of them that are trusted now, as a resolver that only reads them is told. @return false:
  *  b->failed. */
@@ -89,6 +88,7 @@ int wm_upstream_aside_begin(struct wm_upstream_aside *a, char path[WM_UPSTREAM_A
 void wm_upstream_aside_keep(const struct wm_upstream_aside *a);
 /** The same, and no more of it. */
 void wm_upstream_aside_end(struct wm_upstream_aside *a);
+
 /* --- upstream_clock.c: is this node's clock right? --- */
 struct wm_unbound_answer;
 struct wm_upstream_clock {
@@ -106,7 +106,6 @@ void wm_upstream_clock_look(struct wm_upstream_clock *c);
 bool wm_upstream_clock_back(struct wm_upstream_clock *c);
 /** An answer came: say what many that failed for their dates may mean. */
 void wm_upstream_clock_judge(struct wm_upstream_clock *c, const struct wm_unbound_answer *a);
-
 
 /* --- upstream_pace.c: how long servers take, and what may be asked twice --- */
 #define WM_UPSTREAM_PACE_PLACES 64 /* sixteen octaves from 128 us on: eight seconds */
@@ -150,8 +149,8 @@ struct wm_unbound_answer {
 	size_t len;
 	bool secure, bogus; /* validated; validation failed */
 	bool at_once;	    /* it was there: nobody was asked */
-	const char *why;    /* bogus: libunbound's words; borrowed for the callback. NULL: none */
 	bool second;	    /* another server had it before the one that was asked first */
+	const char *why;    /* bogus: libunbound's words; borrowed for the callback. NULL: none */
 };
 typedef void (*wm_unbound_fn)(void *arg, const struct wm_unbound_answer *a);
 /** Whether libunbound takes the configuration, and the files that it names. Blocks on the disk. */
