@@ -31,8 +31,8 @@ _Static_assert(WM_DNS_NAME_PLACES * 2 > WM_DNS_NAMES_MAX * 3, "a third stays emp
 
 #define WM_DNS_CHAIN_MAX 5 /* aliases of aliases that are followed; Consul's bound */
 
-/* Times that a question waits for what its aliases lead to. Each time another service is brought, but
- * what was brought may be forgotten again before it is used. */
+/* Times that a question waits for what its aliases lead to. Each time another service is brought,
+ * but what was brought may be forgotten again before it is used. */
 #define WM_DNS_LED_WAITS_MAX (WM_DNS_CHAIN_MAX + 1)
 
 #define WM_DNS_SERVICE_MAX (WM_KUBE_KEY_MAX - 1) /* octets: a scope, a slash and a label */
@@ -146,6 +146,8 @@ void wm_dns_extra_of_query(struct wm_dns_server *s, const struct sockaddr *from,
 bool wm_dns_opt_of(const uint8_t *msg, size_t len, struct wm_dns_query *ret);
 /** An answer with it is sent: counted. */
 void wm_dns_note_cookie(struct wm_dns_server *s, const struct wm_dns_extra *x);
+/** It is not sent after all. */
+void wm_dns_unnote_cookie(struct wm_dns_server *s, const struct wm_dns_extra *x);
 /** Append an OPT, for which the caller has kept room. @p x NULL: without options. */
 void wm_put_opt(struct wm_writer *w, uint8_t rcode_high, uint16_t edns_flags,
 		const struct wm_dns_extra *x);

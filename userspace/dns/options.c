@@ -171,11 +171,19 @@ bool wm_dns_opt_of(const uint8_t *msg, size_t len, struct wm_dns_query *ret)
 	return ret->edns && at == len;
 }
 
+static enum wm_dns_counter cookie_counter(const struct wm_dns_extra *x)
+{
+	return x->cookie == WM_COOKIE_VALID ? WM_DNS_C_COOKIE_VALID : WM_DNS_C_COOKIE_NEW;
+}
+
 void wm_dns_note_cookie(struct wm_dns_server *s, const struct wm_dns_extra *x)
 {
-	if (x->has_cookie)
-		s->counters[x->cookie == WM_COOKIE_VALID ? WM_DNS_C_COOKIE_VALID
-							 : WM_DNS_C_COOKIE_NEW]++;
+	s->counters[cookie_counter(x)] += x->has_cookie;
+}
+
+void wm_dns_unnote_cookie(struct wm_dns_server *s, const struct wm_dns_extra *x)
+{
+	s->counters[cookie_counter(x)] -= x->has_cookie;
 }
 
 void wm_put_opt(struct wm_writer *w, uint8_t rcode_high, uint16_t edns_flags,

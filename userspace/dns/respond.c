@@ -384,6 +384,9 @@ static void note(struct wm_reply *r)
 void wm_dns_unsay(struct wm_dns_server *s)
 {
 	s->counters[s->reply.outcome]--;
+	s->counters[WM_DNS_C_TRUNCATED] -= s->reply.truncated;
+	if (s->reply.q.edns)
+		wm_dns_unnote_cookie(s, &s->reply.extra);
 }
 
 _Static_assert(WM_DNS_HEADER_LEN + WM_DNS_NAME_MAX + 4 + WM_DNS_OPT_LEN +
