@@ -96,6 +96,7 @@ dns_balance() {
 	)"
 	agent_up || return 0
 	check "queries in userspace without an outcome" 0 "$(user_left)"
+	check "answers of userspace that are noted more or less than once" 0 "$(user_unseen)"
 }
 user_left() { # queries that userspace has said nothing of, since the agent began
 	api "$API/v1/agent/metrics?format=prometheus" | awk '
@@ -105,6 +106,13 @@ user_left() { # queries that userspace has said nothing of, since the agent bega
 		$1 ~ /^waymark_dns_user_(dropped|denied|rate_dropped|rate_cut|gone|waiting)$/ { n -= $2 }
 		$1 == "waymark_dns_user_tcp_denied" { n += $2 } # a connection is no query
 		END { print seen == 2 ? n : "not counted" }'
+}
+user_unseen() { # answers by outcome, less those by level, type and code
+	api "$API/v1/agent/metrics?format=prometheus" | awk '
+		{ sub(/_total$/, "", $1) }
+		$1 ~ /^waymark_dns_user_(answered|nodata|nxdomain|formerr|refused|notimp|badvers|servfail)$/ { n += $2 }
+		index($1, "waymark_dns_user_answers_total{") == 1 { n -= $2 }
+		END { print n + 0 }'
 }
 done_testing() {
 	dns_balance

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dns_balance.h - nothing is silently dropped: what came in is what was answered or left, by
- * reason. Every test of DNS ends with this. */
+ * reason, and each answer is noted once. Every test of DNS ends with this. */
 #pragma once
+#include "userspace/dns/seen.h"
 #include "userspace/dns/server.h"
 #include "waymark/counters.h"
 
@@ -14,10 +15,26 @@ enum wm_user_counter {
 #undef X
 };
 
+/* Answers that were noted, of all levels, types and codes. */
+static inline uint64_t user_seen(const struct wm_dns_server *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned l = 0; l < WM_DNS_LEVEL_COUNT; l++)
+		for (unsigned t = 0; t < WM_DNS_SEEN_TYPE_COUNT; t++)
+			for (unsigned r = 0; r < WM_DNS_RCODES; r++)
+				n += wm_dns_seen_answers(wm_dns_seen_of(s), l, t)[r];
+	return n;
+}
+
 static __attribute__((unused)) void user_balance(const struct wm_dns_server *s)
 {
 	const uint64_t *c = wm_dns_counters(s);
 
+	cr_assert_eq(user_seen(s),
+		     c[USER_ANSWERED] + c[USER_NODATA] + c[USER_NXDOMAIN] + c[USER_FORMERR] +
+			     c[USER_REFUSED] + c[USER_NOTIMP] + c[USER_BADVERS] + c[USER_SERVFAIL],
+		     "answers by level are not those by outcome");
 	cr_assert_eq(c[USER_UDP_QUERY] + c[USER_TCP_QUERY],
 		     c[USER_ANSWERED] + c[USER_NODATA] + c[USER_NXDOMAIN] + c[USER_FORMERR] +
 			     c[USER_REFUSED] + c[USER_NOTIMP] + c[USER_BADVERS] + c[USER_SERVFAIL] +

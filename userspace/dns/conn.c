@@ -159,9 +159,9 @@ static bool conn_query(struct wm_dns_conn *c, const uint8_t *query, size_t len)
 	if (asked == 1 || (!asked && wm_dns_conn_lead(c, query, len)))
 		return true;
 	if (asked)
-		n = wm_dns_servfail(s, query, len, s->answer, WM_DNS_TCP_MAX);
-	else
-		wm_dns_say(s);
+		n = wm_dns_servfail(s, (struct sockaddr *)&c->from, query, len, true, s->answer,
+				    WM_DNS_TCP_MAX);
+	wm_dns_say(s);
 	c->waiting--;
 	return !n || conn_append(c, s->answer, n);
 }

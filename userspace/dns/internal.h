@@ -258,9 +258,9 @@ bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len
 void wm_dns_say(struct wm_dns_server *s);
 /** It is not: its query has another outcome. */
 void wm_dns_unsay(struct wm_dns_server *s);
-/** SERVFAIL to a query that wm_dns_service_of() read, counted. */
-size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len, uint8_t *out,
-		       size_t cap);
+/** SERVFAIL to a query that wm_dns_service_of() read, counted; wm_dns_say() notes it. */
+size_t wm_dns_servfail(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+		       size_t len, bool tcp, uint8_t *out, size_t cap);
 
 /* --- alias.c --- */
 /** Wire form of a host name in text, with or without a dot at its end. @return false: it is none.

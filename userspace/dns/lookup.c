@@ -3,6 +3,7 @@
  * struct wm_dns_lookup): it is kept until then. How many wait, and for how long, is bounded
  * by who is asked. */
 #include "internal.h"
+#include "userspace/base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@ struct wm_dns_parked {
 	int fd;			  /* a socket of ours, which live as long as the server */
 	struct sockaddr_storage from;
 	socklen_t from_len;
-	unsigned waits; /* for what its aliases lead to */
+	unsigned waits;	   /* for what its aliases lead to */
+	uint64_t begun_ns; /* when it came */
 	size_t control_len, len;
 	uint8_t control[CONTROL_MAX] __attribute__((aligned(8)));
 	uint8_t query[];
@@ -69,7 +71,8 @@ static int make_answer(struct wm_dns_parked *p, int code, size_t *ret_len)
 		code = ask_led(p);
 	}
 	if (code && code != 1)
-		*ret_len = wm_dns_servfail(s, p->query, p->len, s->answer, sizeof(s->answer));
+		*ret_len = wm_dns_servfail(s, (struct sockaddr *)&p->from, p->query, p->len, tcp,
+					   s->answer, sizeof(s->answer));
 	return code;
 }
 
@@ -109,8 +112,8 @@ static void on_known(void *arg, int code)
 		free(p);
 		return;
 	}
-	if (!code)
-		wm_dns_say(s);
+	s->made.took_ns = wm_clock_ns() - p->begun_ns;
+	wm_dns_say(s);
 	if (!conn)
 		send_datagram(p, len);
 	free(p);
@@ -126,6 +129,7 @@ static struct wm_dns_parked *parked_new(struct wm_dns_server *s, const uint8_t *
 		return NULL;
 	memset(p, 0, sizeof(*p));
 	p->s = s;
+	p->begun_ns = wm_clock_ns();
 	p->len = len;
 	memcpy(p->query, query, len);
 	return p;

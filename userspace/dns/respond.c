@@ -453,13 +453,20 @@ bool wm_dns_service_of(struct wm_dns_server *s, const uint8_t *query, size_t len
 	return true;
 }
 
-size_t wm_dns_servfail(struct wm_dns_server *s, const uint8_t *query, size_t len, uint8_t *out,
-		       size_t cap)
+size_t wm_dns_servfail(struct wm_dns_server *s, const struct sockaddr *from, const uint8_t *query,
+		       size_t len, bool tcp, uint8_t *out, size_t cap)
 {
 	s->reply.lead_len = 0;
 	s->reply.w.opt_at = 0;
 	count(s, WM_DNS_C_SERVFAIL);
-	return bare(s, query, len, WM_DNS_SERVFAIL, out, cap);
+	s->made = (struct wm_dns_made){.from = from,
+				       .tcp = tcp,
+				       .level = WM_DNS_LEVEL_OWN,
+				       .query = query,
+				       .len = len,
+				       .answer = out};
+	s->made.answer_len = bare(s, query, len, WM_DNS_SERVFAIL, out, cap);
+	return s->made.answer_len;
 }
 
 /* Nothing of it is said yet. */

@@ -100,16 +100,19 @@ static size_t answer_datagram(struct wm_dns_socket *k, struct wm_dns_batch *b, i
 					 sizeof(b->answer[i]));
 		asked = wm_dns_park_led(k->s, k->fd, h, len);
 	}
-	if (asked)
-		return asked == 1 ? 0
-				  : wm_dns_servfail(k->s, b->query[i], len, b->answer[i],
-						    sizeof(b->answer[i]));
-	if (wm_dns_lead_datagram(k->s, k->fd, h, len))
+	if (asked == 1)
 		return 0;
+	if (asked)
+		made = wm_dns_servfail(k->s, from, b->query[i], len, false, b->answer[i],
+				       sizeof(b->answer[i]));
+	else if (wm_dns_lead_datagram(k->s, k->fd, h, len))
+		return 0;
+	else if (made)
+		rated = wm_dns_rate_made(k->s, from, b->query[i], len, b->answer[i]);
+	if (rated != WM_RATED_ANSWER)
+		return rated_datagram(k->s, b, i, rated);
 	wm_dns_say(k->s);
-	rated = made ? wm_dns_rate_made(k->s, from, b->query[i], len, b->answer[i])
-		     : WM_RATED_ANSWER;
-	return rated == WM_RATED_ANSWER ? made : rated_datagram(k->s, b, i, rated);
+	return made;
 }
 
 static void on_datagrams(void *arg, unsigned events)
