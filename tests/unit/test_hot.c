@@ -308,6 +308,56 @@ static struct {
 } listed;
 
 static bool on_one(void *arg, const struct wm_hot_one *one)
+/* Three addresses of the label @p name, the one that ends with @p first in front. @p owner: where
+ * the second's owner is, as the others' are at 12. */
+static size_t three(unsigned first, uint8_t owner, struct wm_dns_query *q, uint8_t *msg)
+{
+	size_t len = message("www", 300, q, msg), begin = len - 16;
+
+	msg[7] = 3;
+	msg[len - 1] = (uint8_t)first;
+	for (unsigned i = 1; i < 3; i++, len += 16) {
+		memcpy(msg + len, msg + begin, 16);
+		msg[len + 15] = (uint8_t)((first - 1 + i) % 3 + 1);
+	}
+	msg[len - 31] = owner;
+	return len;
+}
+
+static void first_is(unsigned last_octet)
+{
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_eq(kept[0].e.octets[16 * i + 15], (last_octet - 1 + i) % 3 + 1);
+}
+
+/* Most clients take the first, and a resolver's rounds may end where the TTL does. */
+Test(hot, each_time_it_is_renewed_another_address_is_the_first)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128];
+	size_t len = three(2, 12, &q, msg);
+
+	for (unsigned i = 0; i < AFTER; i++)
+		wm_hot_answered(hot, &q, msg, len, 0);
+	first_is(2);
+	for (unsigned i = 0; i < 6; i++) {
+		len = three(i < 3 ? 2 : 1, 12, &q, msg);
+		wm_hot_answered(hot, &q, msg, len, 0);
+		first_is((2 + i) % 3 + 1);
+	}
+}
+
+Test(hot, addresses_of_two_names_stay_as_they_are)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128];
+	size_t len = three(2, 13, &q, msg);
+
+	for (unsigned i = 0; i < 2 * AFTER; i++)
+		wm_hot_answered(hot, &q, msg, len, 0);
+	first_is(2);
+}
+
 {
 	(void)arg;
 	cr_assert_eq(one->type, WM_DNS_A);

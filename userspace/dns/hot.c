@@ -41,6 +41,8 @@ struct wm_hot_name {
 	bool asked;
 	uint8_t side; /* the resolver whose answer it is */
 	uint8_t next; /* that is asked, or to be asked, for another */
+	uint8_t turn; /* which address comes first, of those behind the least one */
+	bool turned;  /* that is known */
 	uint16_t len;
 	struct { /* what it is found by: as much of it as the name is long */
 		uint16_t type, view;
@@ -141,14 +143,66 @@ static struct wm_hot_name *keep_name(struct wm_hot_level *h, const struct wm_hot
 	return n;
 }
 
-static bool keep_answer(struct wm_hot_level *h, struct wm_hot_name *n, const struct wm_hot *e,
+/* --- which address comes first ---------------------------------------------------------------- */
+/* Where the addresses that were asked for are, as one set of records. @return how many. */
+static unsigned find_addresses(const struct wm_hot *e, uint16_t type, uint16_t at[WM_HOT_TTLS])
+{
+	size_t len = type == WM_DNS_A ? 4 : 16, begin = 0, owner = 0;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < e->head.answers; i++) {
+		size_t fixed = e->head.ttl_at[i] - 4u; /* behind its owner's name */
+		const uint8_t *p = e->octets + fixed;
+		size_t data_len = (size_t)p[8] << 8 | p[9];
+
+		if ((p[0] << 8 | p[1]) == type && data_len == len) {
+			if (!count)
+				owner = begin;
+			/* a pointer, and the same: others' addresses are not exchanged */
+			if (fixed - begin != 2 || memcmp(e->octets + owner, p - 2, 2) != 0)
+				return 0;
+			at[count++] = (uint16_t)(fixed + 10);
+		}
+		begin = fixed + 10 + data_len;
+	}
+	return count;
+}
+
+/* What is kept has one order until it is renewed, and most clients take the first: each time
+ * another one is. The least one says where the round begins, wherever the resolver began. */
+static void turn_addresses(struct wm_hot_name *n, struct wm_hot *e)
+{
+	size_t len = n->key.type == WM_DNS_A ? 4 : 16;
+	uint8_t data[WM_HOT_TTLS][16];
+	uint16_t at[WM_HOT_TTLS];
+	unsigned count, least = 0;
+
+	if (n->key.type != WM_DNS_A && n->key.type != WM_DNS_AAAA)
+		return;
+	count = find_addresses(e, n->key.type, at);
+	if (count < 2)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(data[i], e->octets + at[i], len);
+		if (memcmp(data[i], data[least], len) < 0)
+			least = i;
+	}
+	/* as it came, the first time */
+	n->turn = (uint8_t)(n->turned ? (n->turn + 1u) % count : (count - least) % count);
+	n->turned = true;
+	for (unsigned i = 0; i < count; i++)
+		memcpy(e->octets + at[i], data[(least + n->turn + i) % count], len);
+}
+
+static bool keep_answer(struct wm_hot_level *h, struct wm_hot_name *n, struct wm_hot *e,
 			unsigned side)
 {
 	uint64_t ttl_ms = (e->head.expires_ns - e->head.made_ns) / WM_NS_PER_MS;
 	uint64_t before_ms =
 		ttl_ms / RENEW_SHARE > RENEW_AT_MS ? ttl_ms / RENEW_SHARE : RENEW_AT_MS;
 
-	if (h->c.kernel.put(h->c.kernel.arg, &h->scratch, n->key.type, n->key.view)) {
+	turn_addresses(n, e);
+	if (h->c.kernel.put(h->c.kernel.arg, e, n->key.type, n->key.view)) {
 		h->counters[WM_HOT_C_REFUSED]++;
 		return false;
 	}
