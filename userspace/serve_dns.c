@@ -52,7 +52,7 @@ static int start_hot(struct wm_dns_server *d, struct wm_plane *plane, const stru
 	if (!plane || !wm_dns_upstream(d) || !s->dns_kernel_cache)
 		return 0;
 	r = wm_dns_server_hot(d, &k, (unsigned)s->dns_kernel_cache,
-			      (unsigned)s->dns_kernel_cache_after);
+			      (unsigned)s->dns_kernel_cache_after, s->dns_serve_stale_ms);
 	return r ? wm_err_set(e, r, "out of memory: dns.kernel_cache") : 0;
 }
 

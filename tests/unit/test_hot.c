@@ -2,6 +2,7 @@
 /* links: base security net model store registry metadata resolution dns */
 /* Which answers of others are given to the kernel. The kernel's side is an array here;
  * tests/net/test_dns_hot.sh has the real one. */
+#include "userspace/base/clock.h"
 #include "userspace/dns/hot.h"
 
 #include <criterion/criterion.h>
@@ -79,14 +80,23 @@ static bool renew(void *arg, const uint8_t *name, uint16_t len, uint16_t type, u
 	return true;
 }
 
-static void setup(void)
+static void make(uint64_t stale_ms)
 {
-	const struct wm_hot_config c = {
-		.kernel = {put, get, del, NULL}, .max = MAX, .after = AFTER, .renew = renew};
+	const struct wm_hot_config c = {.kernel = {put, get, del, NULL},
+					.max = MAX,
+					.after = AFTER,
+					.stale_ms = stale_ms,
+					.renew = renew};
 
-	loop = wm_loop_new();
+	wm_hot_free(hot);
 	hot = wm_hot_new(loop, &c);
 	cr_assert(hot);
+}
+
+static void setup(void)
+{
+	loop = wm_loop_new();
+	make(3600000);
 }
 
 static void teardown(void)
@@ -248,6 +258,30 @@ Test(hot, it_is_asked_for_again_while_somebody_asks)
 	cr_assert_eq(kept[0].e.hits, 0, "counted anew");
 }
 
+/* Nobody answers, for ever: clients ask of userspace then, and the kernel counts no more of them.
+ */
+Test(hot, it_is_not_asked_for_when_it_is_of_no_more_use)
+{
+	uint8_t msg[128], name[WM_DNS_NAME_MAX + 1] = "\3www";
+	uint64_t begin_ms = wm_clock_ms(), ms = 0;
+	unsigned late = 0;
+	struct wm_dns_query q;
+
+	make(500);
+	(void)message("www", 1, &q, msg);
+	ask("www", 1, AFTER);
+	kept[0].e.hits = 10;
+	for (; ms < 6000; ms = wm_clock_ms() - begin_ms) {
+		renewals = 0;
+		cr_assert_eq(wm_loop_turn(loop, 1), 0);
+		if (renewals)
+			wm_hot_renewed(hot, name, &q, NULL, 0);
+		late += renewals && ms > 2500;
+	}
+	cr_assert_eq(late, 0, "a second past the last time that it was of use");
+	cr_assert_eq(kept_count, 1, "the next answer finds its place");
+}
+
 /* What a resolver has in its cache is not over yet: the other is asked, and each in its turn. */
 Test(hot, it_is_renewed_of_two_resolvers_in_turn)
 {
@@ -274,40 +308,6 @@ Test(hot, it_is_renewed_of_two_resolvers_in_turn)
 	cr_assert_eq(wm_hot_counters(hot)[WM_HOT_C_RENEWED], 3);
 }
 
-/* A part of it is of another name, too, and was there. */
-Test(hot, who_has_nothing_newer_is_not_asked_next)
-{
-	struct wm_dns_query q;
-	uint8_t msg[128], name[WM_DNS_NAME_MAX + 1] = "\3www";
-	size_t len = message("www", 200, &q, msg);
-
-	ask("www", 300, AFTER);
-	kept[0].e.hits = 10;
-	wm_hot_renewed(hot, name, &q, msg, len);
-	cr_assert_eq(kept[0].e.head.expires_ns - kept[0].e.head.made_ns, 300 * 1000000000ull);
-	turn_until(&renewals, 1);
-	cr_assert_eq(asked_side, 0);
-	cr_assert_eq(wm_hot_side(hot, name, WM_DNS_A), 0);
-}
-
-Test(hot, an_answer_that_comes_when_its_name_has_left)
-{
-	struct wm_dns_query q;
-	uint8_t msg[128], name[WM_DNS_NAME_MAX + 1] = "\3www";
-	size_t len = message("www", 300, &q, msg);
-
-	wm_hot_renewed(hot, name, &q, msg, len);
-	cr_assert_eq(kept_count, 0);
-}
-
-/* --- the list ------------------------------------------------------------------------------------
- */
-static struct {
-	uint64_t numbers[MAX];
-	unsigned count, stop_at;
-} listed;
-
-static bool on_one(void *arg, const struct wm_hot_one *one)
 /* Three addresses of the label @p name, the one that ends with @p first in front. @p owner: where
  * the second's owner is, as the others' are at 12. */
 static size_t three(unsigned first, uint8_t owner, struct wm_dns_query *q, uint8_t *msg)
@@ -358,6 +358,40 @@ Test(hot, addresses_of_two_names_stay_as_they_are)
 	first_is(2);
 }
 
+/* A part of it is of another name, too, and was there. */
+Test(hot, who_has_nothing_newer_is_not_asked_next)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128], name[WM_DNS_NAME_MAX + 1] = "\3www";
+	size_t len = message("www", 200, &q, msg);
+
+	ask("www", 300, AFTER);
+	kept[0].e.hits = 10;
+	wm_hot_renewed(hot, name, &q, msg, len);
+	cr_assert_eq(kept[0].e.head.expires_ns - kept[0].e.head.made_ns, 300 * 1000000000ull);
+	turn_until(&renewals, 1);
+	cr_assert_eq(asked_side, 0);
+	cr_assert_eq(wm_hot_side(hot, name, WM_DNS_A), 0);
+}
+
+Test(hot, an_answer_that_comes_when_its_name_has_left)
+{
+	struct wm_dns_query q;
+	uint8_t msg[128], name[WM_DNS_NAME_MAX + 1] = "\3www";
+	size_t len = message("www", 300, &q, msg);
+
+	wm_hot_renewed(hot, name, &q, msg, len);
+	cr_assert_eq(kept_count, 0);
+}
+
+/* --- the list ------------------------------------------------------------------------------------
+ */
+static struct {
+	uint64_t numbers[MAX];
+	unsigned count, stop_at;
+} listed;
+
+static bool on_one(void *arg, const struct wm_hot_one *one)
 {
 	(void)arg;
 	cr_assert_eq(one->type, WM_DNS_A);

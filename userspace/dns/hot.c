@@ -312,7 +312,7 @@ static void look_at(struct wm_hot_level *h, struct wm_hot_name *n, uint64_t now)
 {
 	if (n->asked || now < n->renew_ms)
 		return;
-	if (!is_asked_for(h, n)) {
+	if (!is_asked_for(h, n) || now >= n->over_ms + h->c.stale_ms) {
 		if (now >= n->over_ms + LINGER_MS) {
 			h->counters[WM_HOT_C_LEFT]++;
 			drop(h, n);

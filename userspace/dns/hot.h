@@ -22,6 +22,9 @@ struct wm_hot_config {
 	struct wm_hot_kernel kernel;
 	unsigned max;	/* names that are kept, each type and view by itself */
 	unsigned after; /* times that one was asked for while its TTL lasted, to be kept */
+	/* what nobody renewed for so long past its TTL is not asked for again: until a client does
+	 */
+	uint64_t stale_ms;
 	/* Ask for a name, folded, again, of the resolver of this side: wm_hot_renewed() is called
 	 * with what came, maybe before this returns. @return false: it will not be. */
 	bool (*renew)(void *arg, const uint8_t *name, uint16_t len, uint16_t type, uint16_t view,

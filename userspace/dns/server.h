@@ -183,10 +183,11 @@ size_t wm_dns_respond(struct wm_dns_server *s, const uint8_t *query, size_t len,
 		      uint8_t *out, size_t cap);
 /** Ask others for names that are not ours, once, before the first query. @return 0, -ENOMEM. */
 int wm_dns_server_upstream(struct wm_dns_server *s, const struct wm_upstream_config *c);
-/** Let the kernel keep answers of others: @p max names, what was asked for @p after times. Once,
- *  after wm_dns_server_upstream(). @p k is copied. @return 0, -ENOMEM. */
+/** Let the kernel keep answers of others: @p max names, what was asked for @p after times, and
+ *  @p stale_ms past their TTL. Once, after wm_dns_server_upstream(). @p k is copied. @return 0,
+ *  -ENOMEM. */
 int wm_dns_server_hot(struct wm_dns_server *s, const struct wm_hot_kernel *k, unsigned max,
-		      unsigned after);
+		      unsigned after, uint64_t stale_ms);
 /** Let the kernel give answers again that no health changes. Once, before the first query. @p k is
  *  copied. @return 0, -ENOMEM. */
 int wm_dns_server_ready(struct wm_dns_server *s, const struct wm_ready_kernel *k);

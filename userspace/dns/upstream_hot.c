@@ -102,10 +102,14 @@ void wm_dns_renewals_free(struct wm_dns_server *s)
 }
 
 int wm_dns_server_hot(struct wm_dns_server *s, const struct wm_hot_kernel *k, unsigned max,
-		      unsigned after)
+		      unsigned after, uint64_t stale_ms)
 {
-	const struct wm_hot_config c = {
-		.kernel = *k, .max = max, .after = after, .renew = renew, .arg = s};
+	const struct wm_hot_config c = {.kernel = *k,
+					.max = max,
+					.after = after,
+					.stale_ms = stale_ms,
+					.renew = renew,
+					.arg = s};
 
 	s->hot = wm_hot_new(s->loop, &c);
 	if (!s->hot)
