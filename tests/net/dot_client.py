@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """dot_client.py - what clients of DNS over TLS do that dig does not: dot_client.py CA COMMAND [ARGUMENT...]"""
+import ctypes
 import os
 import socket
 import ssl
@@ -107,6 +108,65 @@ def garbage():
     s = plain()
     s.sendall(b"GET / HTTP/1.1\r\n\r\n" + os.urandom(200))
     print(ends(s))
+
+
+class Raw:
+    """A client that changes its keys, which Python's own cannot: OpenSSL, over memory."""
+
+    def __init__(self):
+        self.ssl, self.crypto = ctypes.CDLL("libssl.so.3"), ctypes.CDLL("libcrypto.so.3")
+        for f in (self.ssl.TLS_client_method, self.ssl.SSL_CTX_new, self.ssl.SSL_new, self.crypto.BIO_new, self.crypto.BIO_s_mem):
+            f.restype = ctypes.c_void_p
+        context = ctypes.c_void_p(self.ssl.SSL_CTX_new(ctypes.c_void_p(self.ssl.TLS_client_method())))
+        self.at = ctypes.c_void_p(self.ssl.SSL_new(context))
+        self.i, self.o = (ctypes.c_void_p(self.crypto.BIO_new(ctypes.c_void_p(self.crypto.BIO_s_mem()))) for _ in range(2))
+        self.ssl.SSL_set_bio(self.at, self.i, self.o)
+        self.ssl.SSL_set_connect_state(self.at)
+        self.socket = plain("127.0.0.3")
+        while self.ssl.SSL_do_handshake(self.at) != 1:
+            self.socket.sendall(self.out())
+            self.take()
+        self.socket.sendall(self.out())
+
+    def take(self):
+        data = self.socket.recv(65536)
+        if not data:
+            raise EOFError
+        self.crypto.BIO_write(self.i, data, len(data))
+
+    def out(self):
+        data, part = b"", ctypes.create_string_buffer(65536)
+        while (n := self.crypto.BIO_read(self.o, part, len(part))) > 0:
+            data += part.raw[:n]
+        return data
+
+    def updates(self, count):
+        for _ in range(count):
+            self.ssl.SSL_key_update(self.at, 0)
+            self.ssl.SSL_do_handshake(self.at)
+        return self.out()
+
+    def asked(self, name):
+        wire, part = framed(name), ctypes.create_string_buffer(65536)
+        self.ssl.SSL_write(self.at, wire, len(wire))
+        self.socket.sendall(self.out())
+        while (n := self.ssl.SSL_read(self.at, part, len(part))) <= 0:
+            self.take()
+        return dns.message.from_wire(part.raw[2:n])
+
+
+def updates(name):
+    """New keys before each question, as often as one likes; and then far more than before any."""
+    s = Raw()
+    for _ in range(5):
+        s.socket.sendall(s.updates(20))
+        m = s.asked(name)
+    print(told(m), end=" ")
+    try:
+        s.socket.sendall(s.updates(2000))
+        print(told(s.asked(name)))
+    except (ConnectionError, EOFError):
+        print("closed")
 
 
 def deaf(name, count):

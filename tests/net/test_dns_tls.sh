@@ -71,6 +71,7 @@ matches "padded, of ours and of others; not who does not pad" "^468 1872 468 468
 # --- who says nothing, or what is no TLS, is cut; who takes no answers is not read from, then cut
 check "silence" "closed closed closed" "$(dot silent)"
 check "no TLS" closed "$(dot garbage)"
+check "new keys without an end" "$NAME. 127.1.0.1 closed" "$(dot updates $NAME)"
 check "deaf" closed "$(dot deaf big.service.mesh.internal 20000)"
 check "cut connections are counted" true "$([ "$(metric dns_user_tcp_limit)" -ge 4 ] && echo true)"
 check "and those that are not read from" true "$([ "$(metric dns_user_tcp_held)" -ge 1 ] && echo true)"

@@ -13,6 +13,9 @@
 #include <sys/socket.h>
 
 #define RECORD_MAX (16u << 10) /* octets of a record's data: RFC 8446 5.1 */
+/* Key updates of a peer in a row, which nobody needs (RFC 8446 5.5: one for 2^24.5 records) and
+ * each of which takes as long as many records of data; as many as BoringSSL takes. */
+#define UPDATES_MAX 32
 
 /* --- the socket --------------------------------------------------------------------------------
  */
@@ -34,6 +37,10 @@ static int socket_read(BIO *b, char *buf, int len)
 	ssize_t n = -1;
 
 	BIO_clear_retry_flags(b);
+	if (st->updates > UPDATES_MAX) {
+		st->error = EPROTO;
+		return -1;
+	}
 	errno = EAGAIN;
 	if (room)
 		n = recv(st->fd, buf, (size_t)len < room ? (size_t)len : room, MSG_DONTWAIT);
@@ -177,6 +184,18 @@ static int failed(struct wm_tls_state *st, int rc)
 	return err;
 }
 
+static void on_message(int written, int version, int type, const void *data, size_t len, SSL *ssl,
+		       void *arg)
+{
+	struct wm_tls_state *st = arg;
+
+	(void)version;
+	(void)ssl;
+	if (!written && type == SSL3_RT_HANDSHAKE && len &&
+	    *(const unsigned char *)data == SSL3_MT_KEY_UPDATE)
+		st->updates++;
+}
+
 static int tls_handshake(struct wm_stream *s)
 {
 	struct wm_tls_state *st = state(s);
@@ -206,6 +225,8 @@ static ssize_t tls_read(struct wm_stream *s, void *buf, size_t len)
 	ERR_clear_error();
 	st->drained = false;
 	rc = SSL_read_ex(st->ssl, buf, len, &n);
+	if (rc == 1)
+		st->updates = 0;
 	return rc == 1 ? (ssize_t)n : failed(st, rc);
 }
 
@@ -292,6 +313,8 @@ int wm_tls_stream_new(struct wm_stream *s, SSL *ssl, const struct wm_tls_state *
 	SSL_set_bio(ssl, b, b);
 	SSL_set_read_ahead(ssl, 1); /* a record's head is not read by itself */
 	SSL_set_app_data(ssl, st);
+	SSL_set_msg_callback(ssl, on_message);
+	SSL_set_msg_callback_arg(ssl, st);
 	s->kind = &stream_tls;
 	s->state = st;
 	return 0;

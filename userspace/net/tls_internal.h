@@ -14,11 +14,12 @@ struct wm_tls_state {
 	struct wm_loop *loop;
 	int fd;
 	bool wants_write;
-	bool drained;  /* the last read or handshake found no whole record */
-	bool over;     /* failed: OpenSSL must not be asked again, nor to say farewell */
-	bool eof;      /* the socket's end was seen */
-	int error;     /* of the socket; 0: none */
-	uint64_t turn; /* in which `read` octets were read */
+	bool drained;	  /* the last read or handshake found no whole record */
+	bool over;	  /* failed: OpenSSL must not be asked again, nor to say farewell */
+	bool eof;	  /* the socket's end was seen */
+	int error;	  /* of the socket; 0: none */
+	unsigned updates; /* of the peer's keys since data came */
+	uint64_t turn;	  /* in which `read` octets were read */
 	size_t read;
 	char node[WM_NODE_NAME_MAX + 1];	     /* that must be there; "": any */
 	char datacenter[WM_DATACENTER_NAME_MAX + 1]; /* that it must be of */
