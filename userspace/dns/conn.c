@@ -289,11 +289,9 @@ void wm_dns_conn_answered(struct wm_dns_conn *c, const uint8_t *answer, size_t l
 		conn_go_on(c);
 }
 
-/* Of TLS. Handshakes are dear: others have their turn between two. @return false: it is not over,
- * or the connection is gone. */
+/* Of TLS. @return false: it is not over, or the connection is gone. */
 static bool conn_agree(struct wm_dns_conn *c)
 {
-	struct wm_loop *l = c->s->loop;
 	int r = c->stream.kind->handshake(&c->stream);
 
 	c->agrees = r == -EAGAIN;
@@ -304,20 +302,24 @@ static bool conn_agree(struct wm_dns_conn *c)
 		if (r)
 			wm_dns_conn_close(c);
 	}
-	wm_loop_breathe(l);
 	return !r;
 }
 
 static void on_conn(void *arg, unsigned events)
 {
 	struct wm_dns_conn *c = arg;
+	struct wm_loop *l = c->s->loop;
 
-	if (c->agrees && !conn_agree(c))
+	if (c->agrees && !conn_agree(c)) {
+		wm_loop_breathe(l);
 		return;
+	}
 	if ((events & WM_IO_READ || conn_wants_write(c)) && !conn_read(c))
 		wm_dns_conn_close(c);
 	else
 		conn_go_on(c);
+	/* handshakes are dear, and records may be: others have their turn between two */
+	wm_loop_breathe(l);
 }
 
 static struct wm_dns_conn *conn_new(struct wm_dns_server *s, int fd,
