@@ -92,6 +92,22 @@ differs "a port that was changed" tables 'backends: web: 127.0.0.2:8080 is in no
 bpftool map update pinned "$PINS/maps/backends" key $key value hex $backend
 agrees "it is as it was"
 
+# --- a pin of a map that somebody took away: the agent looks for that by itself, too, and may be first
+taken() { # text, kind, pattern, what takes it away: it is told, and the status is 1
+	seen() {
+		"${@:4}"
+		truth >"$TMP/report"
+		[ $? = 1 ] && jq -r '.differences[] | "\(.kind): \(.text)"' "$TMP/report" | grep -qE "^$2: $3$"
+	}
+	until_ok 60 seen "$@" || fail "$1: $(cat "$TMP/report")"
+	check "$1: the only difference" 1 "$(jq '.differences | length' "$TMP/report")"
+	until_ok 60 whole || fail "$1: it is not put back: $(truth)"
+}
+whole() { truth >/dev/null; }
+for map in frontends backends layout_version; do
+	taken "a pin of $map that is gone" tables "$map: the pin $PINS/maps/$map is gone, or is another map's: .*" rm -f "$PINS/maps/$map"
+done
+
 # --- what a policy makes: the shares of tiers, tables of subsets and of ports, names and addresses of these
 operator -X PUT "$API/v1/waymark/policies/web" -d '{"split": [{"percent": 25, "subset": "first"}, {"percent": 75, "subset": "all"}],
 	"subsets": {"first": "Service.ID == one", "all": ""}, "ports": {"9090": "metrics"}}' >/dev/null

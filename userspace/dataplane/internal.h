@@ -313,6 +313,9 @@ int wm_maps_map(struct wm_plane *p, bool adopted, struct wm_err *e);
 /** Entries of map @p i that are mapped, from the first on. */
 size_t wm_maps_reached(const struct wm_plane *p, unsigned i);
 void wm_maps_close(struct wm_plane *p);
+/** Whether map @p i has no pin, or the pin that it should have is another map's; @p ret_dir: where
+ *  under the pin directory. Cost: some system calls. */
+bool wm_maps_pin_lost(const struct wm_plane *p, unsigned i, const char **ret_dir);
 /** Maps whose pin is missing. */
 unsigned wm_maps_unpinned(const struct wm_plane *p);
 /** Own the pin directory again and pin what is missing. @return 0 or negative errno. */

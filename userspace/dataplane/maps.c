@@ -219,6 +219,20 @@ static bool is_pinned(const struct wm_plane *p, unsigned i)
 	       access(path, F_OK) == 0;
 }
 
+bool wm_maps_pin_lost(const struct wm_plane *p, unsigned i, const char **ret_dir)
+{
+	_cleanup_close_ int fd = -1;
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+	char path[WM_PIN_PATH_MAX];
+
+	*ret_dir = pins_of(p);
+	if (wm_pins_path(path, p->c.pin_dir, *ret_dir, wm_map_specs[i].name))
+		return true;
+	fd = bpf_obj_get(path);
+	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) || info.id != p->maps[i].id;
+}
+
 unsigned wm_maps_unpinned(const struct wm_plane *p)
 {
 	unsigned n = 0;

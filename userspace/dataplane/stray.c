@@ -118,6 +118,23 @@ bool wm_plane_stray(const struct wm_plane *p, struct wm_stray_walk *w, unsigned 
 	return false;
 }
 
+void wm_plane_unpinned(const struct wm_plane *p,
+		       void (*fn)(void *arg, const char *map, const char *text), void *arg)
+{
+	char text[TEXT_MAX];
+	const char *dir;
+
+	for (unsigned i = 0; i < WM_MAP_COUNT; i++) {
+		if (!wm_maps_pin_lost(p, i, &dir))
+			continue;
+		snprintf(
+			text, sizeof(text),
+			"the pin %s/%s/%s is gone, or is another map's: nobody finds the map by it",
+			p->c.pin_dir, dir, p->maps[i].name);
+		fn(arg, p->maps[i].name, text);
+	}
+}
+
 void wm_stray_done(struct wm_stray_walk *w)
 {
 	free(w->devices);

@@ -13,9 +13,13 @@ struct wm_stray_walk {
 	struct wm_device *devices;
 	int devices_count;
 };
-/** Look at the next @p count hooks, devices and links; @p fn is told of each stray with a text that
- *  is the same while it stays. @return false at the end: the walk is done. */
+/** Look at the next @p count hooks, devices and links; @p fn is told of each stray
+ * with a text that is the same while it stays. @return false at the end: the walk is done. */
 bool wm_plane_stray(const struct wm_plane *p, struct wm_stray_walk *w, unsigned count,
 		    void (*fn)(void *arg, const char *text), void *arg);
+/** Tell of each map whose pin is gone, or is another map's: as in wm_plane_stray(). Cost: some
+ *  system calls a map. */
+void wm_plane_unpinned(const struct wm_plane *p,
+		       void (*fn)(void *arg, const char *map, const char *text), void *arg);
 /** Give a walk up, or nothing where it came to its end. */
 void wm_stray_done(struct wm_stray_walk *w);

@@ -15,7 +15,8 @@
 	X(NOT_LISTENING, not_listening, "instances registered here whose port nobody listens on")  \
 	X(UNREGISTERED, unregistered, "listeners on a service's port that nobody registered")      \
 	X(DEREGISTERED, deregistered, "connections to instances that are not registered any more") \
-	X(TABLES, tables, "entries of the kernel's tables that differ from the registry")          \
+	X(TABLES, tables,                                                                          \
+	  "entries of the kernel's tables that differ from the registry, and pins that are gone")  \
 	X(PROGRAMS, programs, "programs on our hooks that are not ours, or ours that are not there")
 
 enum wm_truth_kind {

@@ -372,6 +372,13 @@ static bool look_at_config(struct wm_truth_pass *p)
 	return false;
 }
 
+static bool look_at_pins(struct wm_truth_pass *p)
+{
+	if (p->c.plane)
+		wm_plane_unpinned(p->c.plane, see_difference, p);
+	return false;
+}
+
 static bool look_at_services(struct wm_truth_pass *p)
 {
 	const struct wm_service *s = wm_registry_next_service(p->c.registry, &p->at);
@@ -449,8 +456,8 @@ bool wm_truth_pass_step(struct wm_truth_pass *p)
 {
 	static bool (*const phases[])(struct wm_truth_pass * p) = {
 		read_sockets,	  look_at_connections, look_at_instances, tell_listeners,
-		tell_connections, look_at_config,      look_at_services,  look_at_empty,
-		look_at_entries,  look_at_programs};
+		tell_connections, look_at_config,      look_at_pins,	  look_at_services,
+		look_at_empty,	  look_at_entries,     look_at_programs};
 
 	if (p->phase < WM_ARRAY_LEN(phases) && !phases[p->phase](p)) {
 		p->phase++;
