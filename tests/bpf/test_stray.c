@@ -4,6 +4,7 @@
  */
 #include "plane_fixture.h"
 #include "userspace/dataplane/stray.h"
+#include "waymark/dns_tail.h"
 
 TestSuite(stray, .init = setup, .fini = teardown, .timeout = 300);
 
@@ -30,11 +31,26 @@ static void on_pin(void *arg, const char *map, const char *text)
 	add(t->text, text);
 }
 
+static void on_stray(void *arg, const char *text)
+{
+	on_pin(arg, "", text);
+}
+
 static struct told pins_of(const struct wm_plane *p)
 {
 	struct told t = {0};
 
 	wm_plane_unpinned(p, on_pin, &t);
+	return t;
+}
+
+static struct told strays_of(const struct wm_plane *p)
+{
+	struct wm_stray_walk w = {0};
+	struct told t = {0};
+
+	while (wm_plane_stray(p, &w, 8, on_stray, &t))
+		;
 	return t;
 }
 
@@ -44,8 +60,10 @@ static struct wm_plane *attached(void)
 	struct wm_plane *p;
 
 	c.attach_connect = false;
+	c.ready_answers = c.hot_answers = 16; /* so that all programs are there */
 	p = open_ok(&c, false);
 	attach_ok(p, 1);
+	cr_assert_eq(strays_of(p).count, 0, "%s", strays_of(p).text);
 	cr_assert_eq(pins_of(p).count, 0, "%s", pins_of(p).text);
 	return p;
 }
@@ -73,5 +91,34 @@ Test(stray, a_map_whose_pin_is_gone_is_told)
 		attach_ok(p, 1);
 		cr_assert_eq(pins_of(p).count, 0, "%s: it is made again", name);
 	}
+	wm_plane_close(p);
+}
+
+/* Each slot that has a program, and another program in its place. */
+Test(stray, a_slot_that_was_emptied_is_told_and_filled_again)
+{
+	struct wm_plane *p = attached();
+	int fd = wm_dns_map(p, "dns_tails"), lo = p->progs[WM_PROG_DNS_LO].fd;
+	unsigned filled = 0;
+	struct told t;
+
+	for (uint32_t i = 0; i < WM_DNS_TAILS; i++) {
+		char slot[32];
+
+		snprintf(slot, sizeof(slot), "slot %u of dns_tails", i);
+		if (bpf_map_delete_elem(fd, &i))
+			continue; /* of devices that there are not, or that the kernel refuses */
+		filled++;
+		t = strays_of(p);
+		cr_assert_eq(t.count, 1, "%u", i);
+		cr_assert(strstr(t.text, slot), "%s", t.text);
+		cr_assert_eq(wm_plane_check(p), 1);
+		cr_assert_eq(bpf_map_update_elem(fd, &i, &lo, BPF_ANY), 0);
+		cr_assert_eq(strays_of(p).count, 1, "%u: another program", i);
+		attach_ok(p, 1);
+		cr_assert_eq(strays_of(p).count, 0, "%u", i);
+		cr_assert_eq(wm_plane_check(p), 0);
+	}
+	cr_assert_geq(filled, 7);
 	wm_plane_close(p);
 }

@@ -92,7 +92,8 @@ differs "a port that was changed" tables 'backends: web: 127.0.0.2:8080 is in no
 bpftool map update pinned "$PINS/maps/backends" key $key value hex $backend
 agrees "it is as it was"
 
-# --- a pin of a map that somebody took away: the agent looks for that by itself, too, and may be first
+# --- a pin of a map, and a program that others call, that somebody took away: the agent looks for these by itself,
+# too, and may be first
 taken() { # text, kind, pattern, what takes it away: it is told, and the status is 1
 	seen() {
 		"${@:4}"
@@ -107,6 +108,9 @@ whole() { truth >/dev/null; }
 for map in frontends backends layout_version; do
 	taken "a pin of $map that is gone" tables "$map: the pin $PINS/maps/$map is gone, or is another map's: .*" rm -f "$PINS/maps/$map"
 done
+empty_slot() { bpftool map delete pinned "$PINS"/tails/* key "$1" 0 0 0; }
+taken "a program that others call" programs "dns_srv is not in slot 0 of dns_tails, where the programs of DNS call it: .*" empty_slot 0
+taken "the last of them" programs "dns_tell is not in slot 9 of dns_tails, where the programs of DNS call it: .*" empty_slot 9
 
 # --- what a policy makes: the shares of tiers, tables of subsets and of ports, names and addresses of these
 operator -X PUT "$API/v1/waymark/policies/web" -d '{"split": [{"percent": 25, "subset": "first"}, {"percent": 75, "subset": "all"}],

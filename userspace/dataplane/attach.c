@@ -468,6 +468,7 @@ static int attach_all(struct wm_plane *p, struct wm_err *e)
 {
 	int r;
 
+	wm_tails_fill(p);	  /* what somebody took out */
 	(void)wm_tails_pin(p);	  /* what is missing, wm_plane_check() tells */
 	(void)wm_routes_apply(p); /* what is missing, wm_plane_routes() tells */
 	attach_traces(p);
@@ -600,7 +601,7 @@ bool wm_plane_holds(const struct wm_plane *p, const struct wm_plane_hook *h)
 unsigned wm_plane_check(struct wm_plane *p)
 {
 	_cleanup_close_ int fd = -1;
-	unsigned lost = wm_maps_unpinned(p) + wm_tails_unpinned(p);
+	unsigned lost = wm_maps_unpinned(p) + wm_tails_unpinned(p) + wm_tails_lacking(p);
 	uint64_t id = 0;
 
 	if (p->c.attach_connect && p->c.cgroup)

@@ -364,6 +364,11 @@ void wm_tails_fill(struct wm_plane *p);
 int wm_tails_pin(const struct wm_plane *p);
 /** Whether its pin is missing. */
 bool wm_tails_unpinned(const struct wm_plane *p);
+/** Whether the program that belongs in slot @p i, below WM_DNS_TAILS, was loaded and is not there.
+ *  @p ret_name its name. Cost: a system call. */
+bool wm_tails_lacks(const struct wm_plane *p, uint32_t i, const char **ret_name);
+/** Slots that lack their program. */
+unsigned wm_tails_lacking(const struct wm_plane *p);
 /** Take from those of earlier runs what would give answers again that this run does not know of. */
 void wm_tails_forget(const struct wm_plane *p);
 /** Remove those of earlier runs, when no program is attached any more that uses them. @return 0 or

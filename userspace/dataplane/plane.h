@@ -91,13 +91,14 @@ int wm_plane_ready_put(struct wm_plane *p, struct wm_ready *e, uint16_t type);
 uint64_t *wm_plane_ready_words(const struct wm_plane *p);
 /** Attach or move the links to this run's programs; call when the tables are filled, and again when
  * a device or cgroup has appeared or wm_plane_check() says so. What is in place is not touched;
- * pins that were removed are made again. Hooks of an earlier run that are not wanted are detached.
- * Each hook that cannot be attached is logged by the caller from wm_plane_hooks(); @return hooks
- * attached or the first error when none could be. */
+ * pins that were removed are made again, and programs put back where the others call them. Hooks of
+ * an earlier run that are not wanted are detached. Each hook that cannot be attached is logged by
+ * the caller from wm_plane_hooks(); @return hooks attached or the first error when none could be.
+ */
 int wm_plane_attach(struct wm_plane *p, struct wm_err *e);
-/** Look whether every hook that was attached is attached still, by the id of its link, and every
- * map pinned. Changes nothing in the kernel. @return hooks that were lost and pins that are
- * missing. */
+/** Look whether every hook that was attached is attached still, by the id of its link, every map
+ * pinned, and every program where the others call it. Changes nothing in the kernel. @return hooks
+ * that were lost, and pins and programs that are missing. */
 unsigned wm_plane_check(struct wm_plane *p);
 /** Whether what is sent to a virtual address arrives: all of connect, sendmsg and recvmsg are
  *  attached. @p p NULL: false. */

@@ -5,6 +5,7 @@
 #include "internal.h"
 #include "survey.h"
 #include "userspace/base/macros.h"
+#include "waymark/dns_tail.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -50,6 +51,22 @@ static bool next_hook(const struct stray *s, struct wm_stray_walk *w)
 		tell(s, "%s is not attached to %s: %s", h->name, h->where, h->text);
 	else if (!h->error && !wm_plane_holds(s->p, h))
 		tell(s, "%s was detached from %s, or has another program there", h->name, h->where);
+	return true;
+}
+
+/* Programs that those of DNS call: none is on a hook of its own. */
+static bool next_called(const struct stray *s, struct wm_stray_walk *w)
+{
+	const char *name;
+
+	if (w->at >= WM_DNS_TAILS)
+		return false;
+	if (wm_tails_lacks(s->p, w->at, &name))
+		tell(s,
+		     "%s is not in slot %u of dns_tails, where the programs of DNS call it: "
+		     "userspace answers what it would",
+		     name, w->at);
+	w->at++;
 	return true;
 }
 
@@ -100,7 +117,7 @@ bool wm_plane_stray(const struct wm_plane *p, struct wm_stray_walk *w, unsigned 
 		    void (*fn)(void *arg, const char *text), void *arg)
 {
 	static bool (*const phases[])(const struct stray *s, struct wm_stray_walk *w) = {
-		next_hook, next_cgroup, next_device, next_link};
+		next_hook, next_called, next_cgroup, next_device, next_link};
 	struct stray s = {p, p->c, fn, arg};
 
 	s.c.lo_devices = (const char *const *)p->lo_devices;

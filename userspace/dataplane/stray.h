@@ -13,7 +13,7 @@ struct wm_stray_walk {
 	struct wm_device *devices;
 	int devices_count;
 };
-/** Look at the next @p count hooks, devices and links; @p fn is told of each stray
+/** Look at the next @p count hooks, called programs, devices and links; @p fn is told of each stray
  * with a text that is the same while it stays. @return false at the end: the walk is done. */
 bool wm_plane_stray(const struct wm_plane *p, struct wm_stray_walk *w, unsigned count,
 		    void (*fn)(void *arg, const char *text), void *arg);

@@ -37,14 +37,28 @@ static int name_of(const struct wm_plane *p, char name[16])
 	return 0;
 }
 
+bool wm_tails_lacks(const struct wm_plane *p, uint32_t i, const char **ret_name)
+{
+	const struct wm_prog *prog = &p->progs[programs[i]];
+	int fd = wm_dns_map(p, "dns_tails");
+	uint32_t id = 0;
+
+	*ret_name = wm_prog_name(programs[i]);
+	if (fd < 0 || prog->fd < 0)
+		return false;
+	/* what the kernel reads out of a slot is the id of its program */
+	return (bpf_map_lookup_elem(fd, &i, &id) && errno == ENOENT) || (id && id != prog->id);
+}
+
 void wm_tails_fill(struct wm_plane *p)
 {
 	int fd = wm_dns_map(p, "dns_tails");
+	const char *name;
 
-	for (uint32_t i = 0; fd >= 0 && i < WM_DNS_TAILS; i++) {
+	for (uint32_t i = 0; i < WM_DNS_TAILS; i++) {
 		struct wm_prog *prog = &p->progs[programs[i]];
 
-		if (prog->fd >= 0 && bpf_map_update_elem(fd, &i, &prog->fd, BPF_ANY))
+		if (wm_tails_lacks(p, i, &name) && bpf_map_update_elem(fd, &i, &prog->fd, BPF_ANY))
 			snprintf(prog->text, sizeof(prog->text), "putting it into dns_tails: %s",
 				 strerror(errno));
 	}
@@ -56,6 +70,16 @@ bool wm_tails_unpinned(const struct wm_plane *p)
 
 	return !name_of(p, name) && !wm_pins_path(path, p->c.pin_dir, WM_TAILS_DIR, name) &&
 	       access(path, F_OK) < 0;
+}
+
+unsigned wm_tails_lacking(const struct wm_plane *p)
+{
+	const char *name;
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < WM_DNS_TAILS; i++)
+		n += wm_tails_lacks(p, i, &name);
+	return n;
 }
 
 int wm_tails_pin(const struct wm_plane *p)
