@@ -83,6 +83,44 @@ json_t *ctl_dump_service(const struct dump *d, uint32_t set)
 	return named(d, set);
 }
 
+/* What the address that was dialled leads to now, the set of @p c where an entry has it still.
+ * @return WM_NO_BACKEND: nowhere. */
+static uint32_t set_of(const struct dump *d, const struct wm_connection *c)
+{
+	const struct wm_frontend_key keys[] = {{.port_be = 0},
+					       {.port_be = c->vip_port_be, .proto = IPPROTO_TCP},
+					       {.port_be = c->vip_port_be, .proto = IPPROTO_UDP}};
+	uint32_t set = WM_NO_BACKEND;
+	struct wm_frontend f;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		struct wm_frontend_key key = keys[i];
+
+		memcpy(key.addr_be, c->vip_be, sizeof(key.addr_be));
+		if (!wm_inspect_frontend_of(d->x, &key, &f))
+			continue;
+		if (f.set == c->set)
+			return f.set;
+		if (set == WM_NO_BACKEND)
+			set = f.set;
+	}
+	return set;
+}
+
+json_t *ctl_dump_dialled(const struct dump *d, const struct wm_connection *c)
+{
+	uint32_t set = set_of(d, c);
+	const struct wm_backend *b =
+		c->backend < d->m->backends_cap ? &d->m->backends[c->backend] : NULL;
+
+	if (set != WM_NO_BACKEND)
+		return ctl_dump_service(d, set);
+	/* the address is gone with a subset, or with the service: the instance may be there */
+	if (b && b->state >> 16 == c->stamp && (b->state & WM_STATE_MASK) != WM_STATE_FREE)
+		return ctl_dump_service_by(d, b->service);
+	return json_null();
+}
+
 static struct wm_table table_of(const struct dump *d, uint32_t set)
 {
 	struct wm_view v = wm_inspect_view(d->x);
@@ -274,7 +312,7 @@ static json_t *connection_row(const struct dump *d, const struct wm_connection *
 	json_t *row;
 
 	row = json_pack("{s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:o, s:o, s:I}", "service",
-			known ? ctl_dump_service(d, e->set) : json_null(), "instance",
+			ctl_dump_dialled(d, e), "instance",
 			same ? ctl_dump_instance(d, e->backend) : json_null(), "virtual",
 			ctl_dump_place(e->vip_be, e->vip_port_be), "address",
 			ctl_dump_place(e->backend_be, e->backend_port_be), "since_s",

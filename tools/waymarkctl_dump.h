@@ -23,6 +23,9 @@ int ctl_dump_look(const struct ctl *c, const char *what, void (*fn)(struct dump 
 		  json_t **ret_rows);
 /** A string, or null where nobody knows. The caller's. */
 json_t *ctl_dump_service(const struct dump *d, uint32_t set);
+/** The service that was dialled by @p c, which may be of earlier tables: its set may be another
+ *  service's by now, and its address is not. */
+json_t *ctl_dump_dialled(const struct dump *d, const struct wm_connection *c);
 /** The service whose name has this hash, as backends tell it. */
 json_t *ctl_dump_service_by(const struct dump *d, uint32_t hash);
 json_t *ctl_dump_instance(const struct dump *d, uint32_t backend);

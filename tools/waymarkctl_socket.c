@@ -117,7 +117,7 @@ static void put_connection(const struct dump *d, json_t *row, const struct wm_co
 	bool same = strcmp(state, "gone") != 0 && known;
 
 	json_object_set_new(row, "steered", json_true());
-	json_object_set_new(row, "service", ctl_dump_service(d, c->set));
+	json_object_set_new(row, "service", ctl_dump_dialled(d, c));
 	json_object_set_new(row, "virtual", ctl_dump_place(c->vip_be, c->vip_port_be));
 	json_object_set_new(row, "instance", same ? ctl_dump_instance(d, c->backend) : json_null());
 	json_object_set_new(row, "address", ctl_dump_place(c->backend_be, c->backend_port_be));

@@ -65,8 +65,45 @@ check "no such socket" 1 $?
 explain "$client:" 2>/dev/null
 check "no number" 2 $?
 
+# --- decided by earlier tables: the set is another service's by now, the address that was dialled is not
+operator -X PUT "$API/v1/waymark/policies/web" -d '{"subsets": {"v1": ""}}' >/dev/null
+subset=$(ask v1.web.virtual.mesh.internal)
+(
+	echo $BASHPID >"$CG/cgroup.procs"
+	# shellcheck disable=SC2016 # the inner shell's
+	exec bash -c 'exec 100<>"/dev/tcp/$0/80"; exec sleep 600' "$subset"
+) &
+earlier=$!
+of_earlier() { explain -j "$earlier:100" | jq -r ".[0] | $1"; }
+dialled() { [ "$(of_earlier '"\(.steered) \(.service)"')" = "true v1.web" ]; }
+until_ok 20 dialled || fail "by a subset's address: $(explain -j "$earlier:100")"
+set=$("$CTL" -j --pin-dir "$PINS" maps dump names | jq '[.[] | select(.name == "v1.web.virtual.mesh.internal").set][0]')
+operator -X DELETE "$API/v1/waymark/policies/web" >/dev/null
+n=0
+taken() { # by one of more and more services
+	n=$((n + 1))
+	register "other-$n" "other-$n" 127.0.0.7 8080 >/dev/null
+	"$CTL" -j --pin-dir "$PINS" maps dump names | jq -e "any(.set == $set and .service != null)"
+}
+until_ok 20 taken || fail "set $set is nobody's again"
+check "the subset is gone, its set another's" "true web one $subset:80 127.0.0.2:8080 up" \
+	"$(of_earlier '"\(.steered) \(.service) \(.instance) \(.virtual) \(.address) \(.backend_is)"')"
+check "among connections, too" web "$("$CTL" -j --pin-dir "$PINS" connections | jq -r ".[] | select(.virtual == \"$subset:80\").service")"
+check "those of others are none" 0 "$(for i in $(seq "$n"); do "$CTL" -j --pin-dir "$PINS" connections "other-$i"; done | jq -s 'add | length')"
+kill "$earlier"
+wait "$earlier" 2>/dev/null
+for i in $(seq "$n"); do code -X PUT "$API/v1/agent/service/deregister/other-$i" >/dev/null; done
+
 check "check of it fails" 200 "$(code -X PUT "$API/v1/agent/service/deregister/one")"
 check "the instance has left" "true gone null" "$(of 100 '"\(.steered) \(.backend_is) \(.instance)"')"
+
+# --- by tables of another size: nothing is left of them but what was dialled, and where it led
+register one web 127.0.0.2 8080 >/dev/null
+stop_agent
+start_agent --set kernel.backends_max=2048
+check "by tables that are gone" "true web $web:80 127.0.0.2:8080 not known" \
+	"$(of 100 '"\(.steered) \(.service) \(.virtual) \(.address) \(.backend_is)"')"
+
 stop_agent
 check "without an agent" "true $web:80 127.0.0.2:8080" "$(of 100 '"\(.steered) \(.virtual) \(.address)"')"
 "$CTL" --pin-dir "$PINS" --force detach >/dev/null

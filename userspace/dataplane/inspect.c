@@ -144,13 +144,19 @@ bool wm_inspect_frontend(struct wm_inspect *x, struct wm_frontend_key *key, bool
 		    x->entries[WM_MAP_FRONTENDS]);
 }
 
+bool wm_inspect_frontend_of(const struct wm_inspect *x, const struct wm_frontend_key *key,
+			    struct wm_frontend *ret)
+{
+	return !bpf_map_lookup_elem(x->fd[WM_MAP_FRONTENDS], key, ret);
+}
+
 bool wm_inspect_steers(const struct wm_inspect *x, const __be32 addr_be[4])
 {
 	struct wm_frontend_key key = {0};
 	struct wm_frontend f;
 
 	memcpy(key.addr_be, addr_be, sizeof(key.addr_be));
-	return !bpf_map_lookup_elem(x->fd[WM_MAP_FRONTENDS], &key, &f);
+	return wm_inspect_frontend_of(x, &key, &f);
 }
 
 int wm_inspect_origin(const struct wm_inspect *x, int fd, struct wm_socket_origin *ret)

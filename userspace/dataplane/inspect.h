@@ -38,6 +38,9 @@ bool wm_inspect_name(struct wm_inspect *x, struct wm_name_key *key, bool *begun,
 		     struct wm_name *ret);
 bool wm_inspect_frontend(struct wm_inspect *x, struct wm_frontend_key *key, bool *begun,
 			 struct wm_frontend *ret);
+/** The entry of @p key as it is now. @return whether there is one. */
+bool wm_inspect_frontend_of(const struct wm_inspect *x, const struct wm_frontend_key *key,
+			    struct wm_frontend *ret);
 /** Is it an address that connect() is steered from, on any port? */
 bool wm_inspect_steers(const struct wm_inspect *x, const __be32 addr_be[4]);
 /** What the storage of socket @p fd remembers; indexes of other tables than these are
