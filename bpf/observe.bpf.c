@@ -2,9 +2,10 @@
 /* observe.bpf.c - sees what happens to sockets that no hook of ours is asked about, by tracepoints.
  * sock_state counts the sockets that listen for the instances of this node; when the last of an
  * instance has closed, the kernel knows before any check that it takes no connection, and its state
- * word says so in the same microsecond. It sees how connects that were steered end, too; syn_again,
- * that nobody answers one. They go on while no agent runs. The kernel leaves a run of a program out
- * where it interrupts one of the same on its CPU: such a change is not seen. */
+ * word says so in the same microsecond. It sees how connects that were steered end, too, and which
+ * sockets are disconnected; syn_again, that nobody answers one. They go on while no agent runs. The
+ * kernel leaves a run of a program out where it interrupts one of the same on its CPU: such a
+ * change is not seen. */
 #include "outcome.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
@@ -211,9 +212,36 @@ static __always_inline void connect_moved(const struct sock *sk, int old, int ne
 		outcome_failed(c, (__u32)sk->sk_err);
 }
 
+/** What the socket of @p cookie was steered to is over, and its entry is free. A global function:
+ * it is walked once. */
+__noinline int connection_over(__u64 cookie)
+{
+	struct wm_connection *c = connection_of(cookie);
+
+	if (!c)
+		return 0;
+	connection_end(c);
+	WM_COMPILER_BARRIER();
+	WM_WRITE(c->cookie, 0);
+	return 0;
+}
+
+/* Is the socket disconnected, by connect() to AF_UNSPEC, of which no hook of a cgroup is asked?
+ * Then a call has the socket's lock, so that it is not being released, and nothing has failed: what
+ * failed keeps its entry, which tells where it had led. */
+static __always_inline bool is_disconnected(const struct sock *sk, int state)
+{
+	return state == TCP_CLOSE && !sk->sk_err && sk->sk_lock.owned && sk->sk_socket;
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(sock_state, const struct sock *sk, int old, int new)
 {
+	if (old != TCP_LISTEN && is_disconnected(sk, new)) {
+		__u64 cookie = sk->__sk_common.skc_cookie.counter;
+
+		return cookie ? connection_over(cookie) : 0;
+	}
 	if (watch_connects && (old == TCP_SYN_SENT || new == TCP_SYN_SENT))
 		connect_moved(sk, old, new);
 	else if (watch_listeners)

@@ -194,10 +194,18 @@ struct rb_root {
 	struct rb_node *rb_node;
 } WM_CORE;
 
+struct socket;
+
+typedef struct {
+	int owned; /* by a call, which may wait */
+} WM_CORE socket_lock_t;
+
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
+	socket_lock_t sk_lock;
+	struct socket *sk_socket;		  /* NULL: nobody holds it any more */
 	struct bpf_local_storage *sk_bpf_storage; /* NULL: no program keeps anything of it */
 	struct rb_root tcp_rtx_queue;		  /* what was sent and is not acknowledged */
 } WM_CORE;

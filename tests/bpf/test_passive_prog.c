@@ -123,6 +123,62 @@ EACH_WAY(one_refusal_ejects_for_a_time_that_grows)
 	cr_assert_eq(ejected(), 1, "the end of the first is noticed");
 }
 
+/* connect() to AF_UNSPEC: the socket is connected to nobody any more. */
+static void disconnect(int fd)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	cr_assert_eq(connect(fd, &none, sizeof(none)), 0, "%s", strerror(errno));
+}
+
+static unsigned entries_kept(void)
+{
+	uint32_t cap;
+	const struct wm_connection *all = wm_plane_connections(plane, &cap);
+	unsigned kept = 0;
+
+	for (uint32_t i = 0; i < cap; i++)
+		kept += all[i].cookie != 0;
+	wm_plane_connections_done(plane);
+	return kept;
+}
+
+/* No hook of the cgroup is asked of it; the socket may be connected again, and is counted once. */
+Test(passive, who_disconnects_is_counted_no_more)
+{
+	int fd;
+
+	serving(1);
+	for (unsigned six = 0; six < 2; six++) {
+		fd = client_of(six ? VIP6 : VIP4, SOCK_STREAM);
+		for (unsigned i = 0; i < 3; i++) {
+			cr_assert_eq(dial(fd, six ? VIP6 : VIP4, 80), 0);
+			cr_assert_eq(live(0)->open, 1);
+			peer_is(fd, six ? VIP6 : VIP4, 80);
+			disconnect(fd);
+			cr_assert_eq(live(0)->open + entries_kept(), 0);
+		}
+		close(fd);
+		cr_assert_eq(live(0)->open, 0);
+	}
+}
+
+/* What was refused is told by its entry until the socket is closed, as before. */
+Test(passive, who_was_refused_is_still_explained)
+{
+	int fd;
+
+	rule.head.eject_refused = rule.head.eject_after = 0;
+	serving(1);
+	close(listeners[0]);
+	fd = client_of(VIP4, SOCK_STREAM);
+	cr_assert_eq(dial(fd, VIP4, 80), ECONNREFUSED);
+	cr_assert_eq(entries_kept(), 1);
+	close(fd);
+	cr_assert_eq(entries_kept(), 0);
+	cr_assert_eq(live(0)->open, 0);
+}
+
 Test(passive, never_more_than_the_bound_and_the_rest_is_counted)
 {
 	rule.head.eject_base_s = rule.head.eject_longest_s = LONG_S; /* or it ends meanwhile */
