@@ -83,6 +83,20 @@ matches "affinity of whom nothing is known" "told apart by uid, .* until 60 s af
 matches "of a client that has none" ": this one has none" "$(client_of --uid 1004)"
 has=$(inside setpriv --reuid=1004 --clear-groups -- curl -s --max-time 20 "http://$V4/" | grep -o '^w[0-9]')
 matches "of one that has" ": this one has $has for [1-5][0-9] s more" "$(client_of --uid 1004)"
+# where all are asked, as too few are up, it is not kept to one that is down: it may be so for good
+policy '{"affinity": {"key": "uid", "timeout": "1m"}, "panic_threshold": 90}'
+for i in w1 w2 w3; do code -X PUT "$API/v1/agent/check/fail/ttl-$i" >/dev/null; done
+matches "in a panic, of one whose instance is down" ": this one had w[123], which is down: it gets another" "$(client_of --uid 1004)"
+user_1004() { inside setpriv --reuid=1004 --clear-groups -- curl -s --max-time 20 "http://$V4/" | grep -o '^w[0-9]'; }
+check "and it does" "w1 w2 w3" "$(for _ in $(seq 60); do user_1004; done | sort -u | xargs)"
+code -X PUT "$API/v1/agent/check/pass/ttl-w2" >/dev/null
+of_w2() { [ "$(user_1004)" = w2 ]; }
+until_ok 20 of_w2 || fail "the one that is up is never chosen"
+matches "in a panic, of one whose instance is up" ": this one has w2 for [1-5][0-9] s more" "$(client_of --uid 1004)"
+check "and stays there" w2 "$(for _ in $(seq 20); do user_1004; done | sort -u | xargs)"
+policy '{"affinity": {"key": "uid", "timeout": "1m"}, "subsets": {"rest": "Service.ID != \"w2\""}, "default_subset": "rest"}'
+for i in w1 w3; do code -X PUT "$API/v1/agent/check/pass/ttl-$i" >/dev/null; done
+matches "of one whose instance is left out" ": this one had (w2|one), which is not selected: it gets another" "$(client_of --uid 1004)"
 matches "a user that cannot be" "^waymarkctl: --uid: a number from 0 to 4294967295 is wanted$" "$(explain web --uid 4294967296 2>&1)"
 code -X PUT "$API/v1/agent/check/fail/ttl-w1" >/dev/null
 check "direct again" 200 "$(operator_code -X PUT "$API/v1/waymark/policies/web" -d '{"balance": "direct"}')"

@@ -429,13 +429,24 @@ static bool key_of(const struct explanation *x, uint32_t hash_on, uint64_t *ret)
 	return hash_on == WM_HASH_ON_UID ? c->uid >= 0 : *ret != 0;
 }
 
+/* Why a client does not stay with the backend that it had, even where those that are not up are
+ * asked; NULL: it does. */
+static const char *why_not_kept(const struct wm_odds *o, uint32_t backend)
+{
+	for (uint32_t n = 0; n < o->count; n++)
+		if (o->candidates[n].backend == backend)
+			return o->candidates[n].why_not;
+	return "not selected";
+}
+
 /* Whom has the client been with, and does it stay there? */
 static void say_affinity(struct explanation *x)
 {
 	const struct wm_table_head *h = &x->odds.table.head;
 	uint32_t by = h->flags & WM_HEAD_AFFINITY, backend;
 	const struct wm_instance *i;
-	char had[WM_INSTANCE_ID_MAX + 64] = "";
+	char had[WM_INSTANCE_ID_MAX + 96] = "";
+	const char *id, *why_not;
 	uint64_t key, left_ns;
 
 	if (!by || by - 1 == WM_HASH_ON_SOCKET || !h->affinity_s)
@@ -446,8 +457,14 @@ static void say_affinity(struct explanation *x)
 		snprintf(had, sizeof(had), "this one has none");
 	} else {
 		i = instance_of(x, backend);
-		snprintf(had, sizeof(had), "this one has %s for %llu s more", i ? i->id : "one",
-			 (unsigned long long)(left_ns / WM_NS_PER_S));
+		id = i ? i->id : "one";
+		why_not = why_not_kept(&x->odds, backend);
+		if (why_not)
+			snprintf(had, sizeof(had), "this one had %s, which is %s: it gets another",
+				 id, why_not);
+		else
+			snprintf(had, sizeof(had), "this one has %s for %llu s more", id,
+				 (unsigned long long)(left_ns / WM_NS_PER_S));
 	}
 	say(x, "client",
 	    "affinity: told apart by %s, clients keep their instance while it is usable, until "
