@@ -62,7 +62,7 @@ extern const struct wm_map_spec wm_map_specs[WM_MAP_COUNT];
 uint32_t wm_likely_cap(uint32_t entries);
 /** Entries of `connections`: a power of two. */
 uint32_t wm_connections_cap(const struct wm_plane_config *c);
-/** Bytes that the kernel says it charged for the map @p fd; 0: it does not say. */
+/** Bytes that the kernel says it charged for the map @p fd; 0: it does not say, as before 6.4. */
 uint64_t wm_map_charged(int fd);
 /** max_entries of map @p i under @p c. */
 uint32_t wm_map_entries(const struct wm_plane_config *c, unsigned i);

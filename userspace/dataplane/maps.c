@@ -271,8 +271,21 @@ int wm_maps_repin(struct wm_plane *p, struct wm_err *e)
 		 : 0;
 }
 
+/* What Linux up to 6.3 tells instead, of a map of any type: keys and values, in pages. */
+static uint64_t keys_and_values(const struct bpf_map_info *m)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), value = m->value_size, each;
+
+	if (m->type == BPF_MAP_TYPE_PERCPU_ARRAY)
+		value = (value + 7) / 8 * 8 * (uint64_t)libbpf_num_possible_cpus();
+	each = (m->key_size + value + 7) / 8 * 8;
+	return (each * m->max_entries + page - 1) / page * page;
+}
+
 uint64_t wm_map_charged(int fd)
 {
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
 	unsigned long long bytes = 0;
 	char path[64], line[128];
 	FILE *f;
@@ -285,6 +298,8 @@ uint64_t wm_map_charged(int fd)
 		if (!strncmp(line, "memlock:", 8))
 			bytes = strtoull(line + 8, NULL, 10);
 	fclose(f);
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) || bytes == keys_and_values(&info))
+		return 0;
 	return bytes;
 }
 
